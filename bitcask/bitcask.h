@@ -1,0 +1,324 @@
+/* bitcask.h - libbitcask: an embedded, log-structured hash store. One directory is one store.
+ *
+ * CAVEATS, first, because they cost the most when they are read last:
+ *   - One process writes. A second opener for writing, in any process, this one too, gets BITCASK_LOCKED. Prefork servers
+ *     open the store after the fork in one worker, or put one process in front of it.
+ *   - Every key lives in memory: about 24 bytes plus the key, each.
+ *   - Data files are read through a memory mapping. A device that fails under a mapped page raises SIGBUS, as for every
+ *     mapped file. BITCASK_OPEN_NO_MMAP reads and writes with system calls instead and turns that into BITCASK_IO.
+ *   - Not for network file systems: their locks and mappings do not keep the promises that the store needs.
+ *   - A put returns when the record is in the page cache: it survives a kill of the process, not a power failure. What
+ *     must survive that is written with BITCASK_PUT_SYNC, under BITCASK_SYNC_ALWAYS, or followed by bitcask_sync().
+ *   - Expiry follows the system's clock. Order never does.
+ *
+ * WHAT IT IS. Writes append to the active data file. An in-memory hash index, the KeyDir, knows where the newest record of
+ * each key lies, so a get is one probe and one data access. Full data files are sealed and get a hint file from which the
+ * KeyDir is rebuilt at the next open. Every record carries CRCs that are checked on every read, and its key is compared.
+ *
+ *     #include <bitcask/bitcask.h>
+ *     #include <stdio.h>
+ *
+ *     int main(void)
+ *     {
+ *         bitcask *db;
+ *         if (bitcask_open("sessions", NULL, &db) != BITCASK_OK) {
+ *             fprintf(stderr, "%s\n", bitcask_last_error()->message);
+ *             return 1;
+ *         }
+ *         bitcask_put_options put = BITCASK_PUT_OPTIONS_INIT;
+ *         put.expire_at_ms = bitcask_now_ms(db) + 30 * 60 * 1000;
+ *         if (bitcask_put(db, "user:17", 7, "Ada", 3, &put, NULL) != BITCASK_OK)
+ *             fprintf(stderr, "%s\n", bitcask_last_error()->message);
+ *
+ *         void *value;
+ *         size_t size;
+ *         int result = bitcask_get(db, "user:17", 7, &value, &size);
+ *         if (result == BITCASK_OK) {
+ *             printf("%.*s\n", (int)size, (char *)value);
+ *             bitcask_free(value);
+ *         } else if (result == BITCASK_NOT_FOUND) {
+ *             puts("no such session");
+ *         } else {
+ *             fprintf(stderr, "%s\n", bitcask_last_error()->message);
+ *         }
+ *         return bitcask_close(db) == BITCASK_OK ? 0 : 1;
+ *     }
+ *
+ * CONVENTIONS
+ *   Results    Functions that can fail return an int: BITCASK_OK (0) or a negative code of the list below. Each function
+ *              states its closed list. INVALID, NO_MEMORY and FORKED may come from any of them and are not repeated.
+ *   Outputs    Out-parameters stand last and are untouched on failure, unless the function says otherwise.
+ *   Structs    Every struct that the caller allocates starts with struct_size and is set up by its _INIT macro or its _init
+ *              function. Zero means default. A tail that this version does not know must be zero, else UNSUPPORTED.
+ *   Bytes      Keys are 1 to 65,535 bytes, values 0 to 4 GiB - 128 KiB, of any content. The caller's buffers are borrowed
+ *              for the call only.
+ *   Threads    A bitcask handle is safe from any thread. A batch belongs to one thread at a time.
+ *   Callbacks  None runs under a lock. None may call bitcask_close(). The log callback comes from any thread.
+ *   Visibility A write is visible to every reader once it is appended, in the order of sequence numbers. It is durable when
+ *              its call says so. Conditions are decided in that same order.
+ *   Host       The library never exits, aborts, prints or touches signal dispositions. Its threads block all signals.
+ */
+#ifndef BITCASK_BITCASK_H
+#define BITCASK_BITCASK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define BITCASK_API __attribute__((visibility("default")))
+#else
+#define BITCASK_API
+#endif
+
+#define BITCASK_VERSION_MAJOR 0
+#define BITCASK_VERSION_MINOR 1
+#define BITCASK_VERSION_PATCH 0
+
+/* ---- results ---------------------------------------------------------------------------------------------------------- */
+
+/* X(name, code, text). Codes are never renumbered. */
+#define BITCASK_RESULT_MAP(X)                                                                                                  \
+    X(OK, 0, "ok")                                                                                                             \
+    X(NOT_FOUND, -1, "not found")                                                                                              \
+    X(CONDITION, -2, "the condition of the write did not hold")                                                                \
+    X(INVALID, -3, "invalid argument")                                                                                         \
+    X(TOO_LARGE, -4, "key, value or batch over its limit")                                                                     \
+    X(SHORT_BUFFER, -5, "the buffer is too small for the value")                                                               \
+    X(NO_MEMORY, -6, "out of memory")                                                                                          \
+    X(NO_SPACE, -7, "no space left")                                                                                           \
+    X(IO, -8, "input/output error")                                                                                            \
+    X(CORRUPT, -9, "damaged data")                                                                                             \
+    X(LOCKED, -10, "another handle has the store open for writing")                                                            \
+    X(BUSY, -11, "busy")                                                                                                       \
+    X(READ_ONLY, -12, "the handle is read-only")                                                                               \
+    X(POISONED, -13, "a sync failed earlier: writes are refused until the store is opened again")                              \
+    X(FORKED, -14, "the handle belongs to the parent process")                                                                 \
+    X(UNSUPPORTED, -15, "a format or option that this version does not know")                                                  \
+    X(CANCELLED, -16, "cancelled")
+
+#define BITCASK_RESULT_ENUM_(name, code, text) BITCASK_##name = (code),
+enum { BITCASK_RESULT_MAP(BITCASK_RESULT_ENUM_) BITCASK_RESULT_LAST_ = -17 };
+#undef BITCASK_RESULT_ENUM_
+
+/* The text of a result. Never NULL; a static string. Any thread. */
+BITCASK_API const char *bitcask_strerror(int result);
+/* The name of a result, as "BITCASK_CORRUPT". Never NULL; a static string. Any thread. */
+BITCASK_API const char *bitcask_errname(int result);
+/* "MAJOR.MINOR.PATCH" of the library that runs, which may be newer than the header. */
+BITCASK_API const char *bitcask_version(void);
+
+/* What this thread's last failed call has to say. The strings are owned by the library and valid until the thread's next
+ * failure. file is "" where no file is to blame; offset is a byte offset in file, 0 where none applies; sys_errno is 0 where
+ * no system call failed. message is one line: what, where, and what to do. */
+typedef struct bitcask_error {
+    size_t struct_size;
+    int32_t result;
+    int32_t sys_errno;
+    uint64_t offset;
+    const char *file;
+    const char *message;
+} bitcask_error;
+
+/* This thread's last failure; result is BITCASK_OK if there was none. Never NULL; owned by the library. */
+BITCASK_API const bitcask_error *bitcask_last_error(void);
+
+/* ---- types ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct bitcask bitcask;             /* safe from any thread */
+typedef struct bitcask_batch bitcask_batch; /* one thread at a time */
+
+/* Borrowed bytes. */
+typedef struct bitcask_slice {
+    const void *data;
+    size_t size;
+} bitcask_slice;
+
+/* resize(NULL, n) allocates, resize(p, 0) frees and returns NULL, else as realloc(). Called from any thread. Serves the
+ * store's own memory, not the values that bitcask_get() hands out. */
+typedef struct bitcask_allocator {
+    void *(*resize)(void *ptr, size_t size, void *ctx);
+    void *ctx;
+} bitcask_allocator;
+
+typedef void (*bitcask_log_fn)(int level, const char *message, void *ctx); /* one line, without newline */
+typedef int64_t (*bitcask_clock_fn)(void *ctx);                            /* Unix milliseconds */
+
+#define BITCASK_LOG_ERROR 1 /* something was lost or refused */
+#define BITCASK_LOG_WARN 2  /* something is not as it should be, nothing was lost */
+#define BITCASK_LOG_INFO 3  /* what the store did: recovery, rotation, seal */
+
+/* ---- open and close --------------------------------------------------------------------------------------------------- */
+
+/* bitcask_options.flags */
+#define BITCASK_OPEN_READ_ONLY 1U /* writes nothing at all; works beside a live writer; shows the moment of the open */
+#define BITCASK_OPEN_NO_CREATE 2U /* the store must exist */
+#define BITCASK_OPEN_EXCLUSIVE 4U /* the store must not exist yet */
+#define BITCASK_OPEN_NO_MMAP 8U   /* pread and pwrite instead of mappings */
+
+/* bitcask_options.sync_mode: when a write without BITCASK_PUT_SYNC becomes durable. */
+#define BITCASK_SYNC_NONE 0U     /* when the system writes it back, or at the next sync of any kind */
+#define BITCASK_SYNC_INTERVAL 1U /* in the background, after sync_interval_ms or sync_bytes, whichever comes first */
+#define BITCASK_SYNC_ALWAYS 2U   /* before the call returns; concurrent writers share one fdatasync (group commit) */
+
+typedef struct bitcask_options {
+    size_t struct_size;
+    uint32_t flags;                     /* BITCASK_OPEN_* */
+    uint32_t sync_mode;                 /* BITCASK_SYNC_* */
+    uint64_t sync_interval_ms;          /* for SYNC_INTERVAL; 0 = 1000 */
+    uint64_t sync_bytes;                /* for SYNC_INTERVAL; 0 = 16 MiB */
+    uint64_t max_file_size;             /* bytes, 64 KiB to 16 GiB; 0 = 256 MiB. A larger record gets a file of its own */
+    uint32_t max_open_files;            /* budget of descriptors and mappings of sealed files; 0 = 1024 */
+    uint32_t keydir_shards;             /* power of two, 64 to 65,536; 0 = 1024 */
+    uint32_t file_mode;                 /* permission bits of new files; 0 = 0600: sessions are secrets */
+    uint32_t load_threads;              /* threads that load at open, 1 to 64; 0 = one per processor, at most 8 */
+    const bitcask_allocator *allocator; /* copied; NULL = realloc and free */
+    bitcask_clock_fn clock;             /* NULL = the system's clock */
+    void *clock_ctx;
+    bitcask_log_fn log; /* NULL = no log */
+    void *log_ctx;
+} bitcask_options;
+
+#define BITCASK_OPTIONS_INIT                                                                                                   \
+    {                                                                                                                          \
+        sizeof(bitcask_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL                                       \
+    }
+/* The same for callers that cannot use the macro; size is their sizeof. */
+BITCASK_API void bitcask_options_init(bitcask_options *options, size_t size);
+
+/* Opens the store in dir, creates it if it is absent, and recovers it after a crash.
+ *
+ * options may be NULL. *ret_db is caller-owned: bitcask_close() it. A crash of the process or of the machine never makes an
+ * open fail and never needs a tool.
+ * Returns OK · NOT_FOUND (no store, with NO_CREATE or READ_ONLY) · CONDITION (a store is there, with EXCLUSIVE) · LOCKED (open
+ * for writing elsewhere) · BUSY (READ_ONLY beside a writer that changes faster than it can be read: try again) · CORRUPT (names
+ * the file and the offset; nothing was modified) · IO · NO_SPACE · UNSUPPORTED (made by a newer version; nothing was modified).
+ * On a full disk an existing store opens; its writes return NO_SPACE until there is room. */
+BITCASK_API int bitcask_open(const char *dir, const bitcask_options *options, bitcask **ret_db);
+
+/* Syncs, seals the state and closes. NULL is OK. No other call may be running on the handle or start on it.
+ *
+ * Returns OK · BUSY (something is still open on the handle or a call is running; nothing changed, the handle stays valid) ·
+ * IO, NO_SPACE, POISONED (the handle is gone; what was not durable may be lost at a power failure, and only then). */
+BITCASK_API int bitcask_close(bitcask *db);
+
+/* ---- read ------------------------------------------------------------------------------------------------------------- */
+
+/* Reads the value of a key into new memory.
+ *
+ * *ret_value is caller-owned malloc memory: bitcask_free() or free(); never NULL, also for an empty value.
+ * Returns OK · NOT_FOUND (proved absent or expired) · CORRUPT (the record is damaged: never an older value) · IO. */
+BITCASK_API int bitcask_get(bitcask *db, const void *key, size_t key_size, void **ret_value, size_t *ret_size);
+
+/* Reads the value of a key into the caller's buffer; allocates nothing. buf may be NULL if capacity is 0.
+ *
+ * Returns OK · SHORT_BUFFER (*ret_size is set to the size needed; buf's content is undefined) · NOT_FOUND · CORRUPT · IO. */
+BITCASK_API int bitcask_read(bitcask *db, const void *key, size_t key_size, void *buf, size_t capacity, size_t *ret_size);
+
+typedef struct bitcask_key_info {
+    size_t struct_size;
+    uint64_t value_size;  /* bytes */
+    uint64_t sequence;    /* of the write that made this value; for BITCASK_PUT_IF_SEQUENCE */
+    int64_t expire_at_ms; /* Unix milliseconds; 0 = never */
+} bitcask_key_info;
+
+#define BITCASK_KEY_INFO_INIT                                                                                                  \
+    {                                                                                                                          \
+        sizeof(bitcask_key_info), 0, 0, 0                                                                                      \
+    }
+BITCASK_API void bitcask_key_info_init(bitcask_key_info *info, size_t size);
+
+/* What is known of a key, without its value: the record's header is read and checked, the value is not.
+ *
+ * ret->struct_size must be set; it says how much is filled in.
+ * Returns OK · NOT_FOUND · CORRUPT · IO. */
+BITCASK_API int bitcask_info(bitcask *db, const void *key, size_t key_size, bitcask_key_info *ret);
+
+/* ---- write ------------------------------------------------------------------------------------------------------------ */
+
+/* bitcask_put_options.flags */
+#define BITCASK_PUT_SYNC 1U        /* durable before the call returns */
+#define BITCASK_PUT_IF_ABSENT 2U   /* only if the key is absent or expired */
+#define BITCASK_PUT_IF_PRESENT 4U  /* only if the key is present */
+#define BITCASK_PUT_IF_SEQUENCE 8U /* only if the key is present with this sequence */
+#define BITCASK_PUT_KEEP_TTL 16U   /* the expiry that the key has now, none if it is absent */
+
+typedef struct bitcask_put_options {
+    size_t struct_size;
+    uint32_t flags;       /* BITCASK_PUT_* */
+    uint32_t reserved;    /* 0 */
+    int64_t expire_at_ms; /* Unix milliseconds, 0 = never. Below 100,000,000,000 it would be seconds: INVALID */
+    uint64_t sequence;    /* for IF_SEQUENCE */
+} bitcask_put_options;
+
+#define BITCASK_PUT_OPTIONS_INIT                                                                                               \
+    {                                                                                                                          \
+        sizeof(bitcask_put_options), 0, 0, 0, 0                                                                                \
+    }
+BITCASK_API void bitcask_put_options_init(bitcask_put_options *options, size_t size);
+
+/* Writes a value. options may be NULL. *ret_sequence (may be NULL) gets the sequence of this write, which is greater than that
+ * of every earlier one and never used again.
+ *
+ * An expire_at_ms in the past is valid: the key is absent at once.
+ * Returns OK · CONDITION · TOO_LARGE · NO_SPACE · IO · CORRUPT (IF_SEQUENCE on a damaged record) · READ_ONLY · POISONED.
+ * On any other result than OK nothing was written, with one exception: IO or POISONED from a write with sync means that the
+ * sync failed and the outcome is unknown; the handle refuses writes from then on. */
+BITCASK_API int bitcask_put(bitcask *db, const void *key, size_t key_size, const void *value, size_t value_size,
+                            const bitcask_put_options *options, uint64_t *ret_sequence);
+
+/* Deletes a key. options may be NULL; of its flags SYNC and IF_SEQUENCE apply, others and an expiry are INVALID.
+ *
+ * Returns OK · NOT_FOUND (absent or expired; nothing was written) · CONDITION · and as bitcask_put(). */
+BITCASK_API int bitcask_delete(bitcask *db, const void *key, size_t key_size, const bitcask_put_options *options,
+                               uint64_t *ret_sequence);
+
+/* Gives a key a new expiry (0 = never) and keeps its value: an atomic rewrite of the record, with a new sequence.
+ * flags: BITCASK_PUT_SYNC or 0.
+ *
+ * Returns OK · NOT_FOUND · CORRUPT · and as bitcask_put(). */
+BITCASK_API int bitcask_touch(bitcask *db, const void *key, size_t key_size, int64_t expire_at_ms, uint32_t flags);
+
+/* Makes all that is visible now durable.
+ *
+ * Returns OK · IO (outcome unknown; the handle refuses writes from then on) · NO_SPACE · READ_ONLY · POISONED. */
+BITCASK_API int bitcask_sync(bitcask *db);
+
+/* Deletes every key, in one step that a crash leaves done or not done; durable when it returns. flags: 0.
+ *
+ * Returns OK · NO_SPACE · IO · READ_ONLY · POISONED. */
+BITCASK_API int bitcask_clear(bitcask *db, uint32_t flags);
+
+/* Frees what bitcask_get() returned. NULL is OK. */
+BITCASK_API void bitcask_free(void *ptr);
+
+/* The store's clock in Unix milliseconds, for now + ttl. It never steps back while the handle is open. */
+BITCASK_API int64_t bitcask_now_ms(bitcask *db);
+
+/* ---- batch ------------------------------------------------------------------------------------------------------------ */
+
+/* A list of puts and deletes that bitcask_write() applies all or nothing, under crash, error and concurrent reader. The batch
+ * copies what it is given and can be used again after bitcask_batch_clear(). At most 1 GiB in all.
+ *
+ * Returns of put and delete: OK · TOO_LARGE; the batch is unchanged on failure. */
+BITCASK_API int bitcask_batch_new(bitcask_batch **ret_batch); /* caller-owned: bitcask_batch_free() */
+BITCASK_API int bitcask_batch_put(bitcask_batch *batch, const void *key, size_t key_size, const void *value, size_t value_size,
+                                  int64_t expire_at_ms);
+BITCASK_API int bitcask_batch_delete(bitcask_batch *batch, const void *key, size_t key_size);
+BITCASK_API void bitcask_batch_clear(bitcask_batch *batch);
+BITCASK_API void bitcask_batch_free(bitcask_batch *batch); /* NULL is OK */
+
+/* Applies a batch. Of several operations on one key the last wins. Deleting an absent key is no error here. An empty batch is
+ * OK. The batch is not changed and stays the caller's. flags: BITCASK_PUT_SYNC or 0.
+ *
+ * Returns OK · TOO_LARGE · NO_SPACE · IO · READ_ONLY · POISONED; as bitcask_put() for what an error leaves behind. */
+BITCASK_API int bitcask_write(bitcask *db, bitcask_batch *batch, uint32_t flags);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

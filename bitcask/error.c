@@ -1,0 +1,91 @@
+#include "bitcask/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static _Thread_local struct {
+    bitcask_error error;
+    char file[256];
+    char message[512];
+} last;
+
+const bitcask_error *bitcask_last_error(void)
+{
+    last.error.struct_size = sizeof last.error;
+    last.error.file = last.file;
+    last.error.message = last.message;
+    return &last.error;
+}
+
+int bc_fail(int result, int sys_errno, const char *file, uint64_t offset, const char *format, ...)
+{
+    va_list args;
+    char message[sizeof last.message];
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    snprintf(last.file, sizeof last.file, "%s", file == NULL ? "" : file);
+    memcpy(last.message, message, sizeof last.message);
+    last.error.result = result;
+    last.error.sys_errno = sys_errno;
+    last.error.offset = offset;
+    return result;
+}
+
+int bc_result_of_errno(int sys_errno)
+{
+    switch (sys_errno) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return BITCASK_NO_SPACE;
+    case ENOMEM:
+        return BITCASK_NO_MEMORY;
+    default:
+        return BITCASK_IO;
+    }
+}
+
+int bc_fail_io(int sys_errno, const char *file, const char *what)
+{
+    char buffer[128];
+    /* The GNU strerror_r: the text may be static and not in the buffer. */
+    const char *text = strerror_r(sys_errno, buffer, sizeof buffer);
+    return bc_fail(bc_result_of_errno(sys_errno), sys_errno, file, 0, "%s: %s: %s", file, what, text);
+}
+
+const char *bitcask_strerror(int result)
+{
+    switch (result) {
+#define CASE(name, code, text)                                                                                                 \
+    case BITCASK_##name:                                                                                                       \
+        return text;
+        BITCASK_RESULT_MAP(CASE)
+#undef CASE
+    default:
+        return "unknown result";
+    }
+}
+
+const char *bitcask_errname(int result)
+{
+    switch (result) {
+#define CASE(name, code, text)                                                                                                 \
+    case BITCASK_##name:                                                                                                       \
+        return "BITCASK_" #name;
+        BITCASK_RESULT_MAP(CASE)
+#undef CASE
+    default:
+        return "BITCASK_UNKNOWN";
+    }
+}
+
+#define STRINGIFY_(x) #x
+#define STRINGIFY(x) STRINGIFY_(x)
+
+const char *bitcask_version(void)
+{
+    return STRINGIFY(BITCASK_VERSION_MAJOR) "." STRINGIFY(BITCASK_VERSION_MINOR) "." STRINGIFY(BITCASK_VERSION_PATCH);
+}

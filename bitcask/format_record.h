@@ -1,0 +1,96 @@
+/* format_record.h - one record of a data file: bytes in, struct out. Pure; any thread. docs/format.md is normative.
+ *
+ *     0  u32  head CRC      over bytes 4 .. end of the key (header, expiry, key), seeded
+ *     4  u32  value CRC     over the value, seeded; a damaged value does not hide whose it is
+ *     8  u64  sequence
+ *    16  u32  value size
+ *    20  u16  key size
+ *    22  u8   type
+ *    23  u8   flags
+ *    24  i64  expiry, Unix ms, only with BC_RECORD_EXPIRES
+ *     ..      key, value, zeros up to the footprint
+ *
+ * Seeds come from the file's nonce and the record's offset, so a stale, misplaced or embedded copy never passes.
+ */
+#ifndef BC_FORMAT_RECORD_H
+#define BC_FORMAT_RECORD_H
+
+#include "bitcask/attr.h"
+
+#include <stdbool.h>
+
+#define BC_RECORD_HEADER 24U
+#define BC_RECORD_EXPIRY 8U
+#define BC_RECORD_ALIGN 8U
+
+#define BC_KEY_MAX 65535U
+#define BC_VALUE_MAX (UINT32_MAX - 131071U) /* 4 GiB - 128 KiB */
+
+/* Types. 0 is never valid: zeros are no record. */
+#define BC_RECORD_PUT 1
+#define BC_RECORD_TOMBSTONE 2
+#define BC_RECORD_BATCH 3 /* frame: value = u32 count, u32 zero, u64 bytes of the records that follow; no key */
+#define BC_RECORD_LINK 4  /* first record of a log file: value = u64 id, u64 nonce, u64 end of the previous file, u64 zero */
+
+#define BC_RECORD_EXPIRES 1U /* flags */
+
+#define BC_BATCH_VALUE 16U
+#define BC_LINK_VALUE 32U
+
+struct bc_record {
+    uint64_t sequence;
+    int64_t expire_at_ms; /* 0 without BC_RECORD_EXPIRES */
+    uint32_t value_size;
+    uint16_t key_size;
+    uint8_t type;
+    uint8_t flags;
+    uint32_t head_crc, value_crc; /* as stored; set by decode */
+};
+
+struct bc_link {
+    uint64_t id, nonce, end; /* all zero: no previous file */
+};
+
+/* Bytes of header and expiry: where the key starts. */
+static inline size_t bc_record_head_size(const struct bc_record *r)
+{
+    return BC_RECORD_HEADER + ((r->flags & BC_RECORD_EXPIRES) != 0 ? BC_RECORD_EXPIRY : 0);
+}
+
+/* The footprint of a record: its bytes rounded up so that a 16-bit code says it exactly. Units of 8 bytes; below 2048 units
+ * every count is representable, above it counts with 11 significant bits are (at most 0.1 % more). */
+uint64_t bc_record_footprint(const struct bc_record *r);
+/* code = e << 11 | m: footprint = (m << e) * 8 bytes. Only for footprints; inverse of each other. */
+uint16_t bc_footprint_encode(uint64_t footprint);
+uint64_t bc_footprint_decode(uint16_t code);
+
+/* The CRC seed of a record. */
+uint32_t bc_record_seed(uint64_t nonce, uint64_t offset);
+
+/* Writes header and expiry (bc_record_head_size bytes) to dst, with both CRCs. key and value are read where they are: they may
+ * already lie behind dst. The fields head_crc and value_crc of r are ignored. */
+void bc_record_encode(void *dst, const struct bc_record *r, uint32_t seed, const void *key, const void *value);
+
+enum bc_record_check {
+    BC_RECORD_OK,        /* head is good */
+    BC_RECORD_SHORT,     /* size bytes do not hold header, expiry and key: more are needed, or the file ends */
+    BC_RECORD_BAD        /* no record: unknown type or flags, sizes against the type's rules, or head CRC wrong */
+};
+
+/* Decodes and checks the head (header, expiry, key) at src, of which size bytes may be read. The value is not touched.
+ * On OK *ret is filled in and the key lies at src + bc_record_head_size(ret). */
+enum bc_record_check bc_record_decode(struct bc_record *ret, const void *src, size_t size, uint32_t seed);
+
+/* Decodes the fixed header only, with no CRC check: for readers that must know the sizes before they can fetch the rest. */
+bool bc_record_peek(struct bc_record *ret, const void *src, size_t size);
+
+/* Whether the value's bytes are the ones that were written. */
+bool bc_record_value_ok(const struct bc_record *r, const void *value, uint32_t seed);
+
+/* Values of the two service records. decode: false if the bytes break a rule of the format. */
+void bc_batch_encode(void *dst, uint32_t count, uint64_t bytes);
+bool bc_batch_decode(const void *src, uint32_t *ret_count, uint64_t *ret_bytes);
+void bc_link_encode(void *dst, const struct bc_link *link);
+bool bc_link_decode(const void *src, struct bc_link *ret);
+
+#endif

@@ -1,0 +1,120 @@
+/* keydir.h - the KeyDir: for every key, where its newest record lies. A flat open-addressing table per shard, keys in an arena
+ * per shard, 16 bytes a slot, no allocation per key.
+ *
+ * What it knows: hash tag, location, footprint, key, expiry. What it does not know: values, sequences (except while loading).
+ *
+ * Threads. Lookups take no lock: they run under a pin (pins.h) and a per-shard version that writers make odd while they change
+ * slots. Everything that changes a shard runs under that shard's mutex; insertion and removal also under the caller's wal lock
+ * (so a reservation made under wal holds until it is used), relocation under the shard's mutex alone. Lock rank: shard.
+ */
+#ifndef BC_KEYDIR_H
+#define BC_KEYDIR_H
+
+#include "bitcask/alloc.h"
+#include "bitcask/hash.h"
+#include "bitcask/io.h"
+#include "bitcask/pins.h"
+
+#include <stdbool.h>
+
+#define BC_KEYDIR_FILES_MAX (1U << 17) /* file table indices that a slot can hold */
+#define BC_KEYDIR_CANDIDATES 4U
+
+/* bc_entry.flags */
+#define BC_ENTRY_EXPIRES 1U   /* has an expiry */
+#define BC_ENTRY_CORRUPT 2U   /* its record is known to be damaged: answers CORRUPT until overwritten or deleted */
+#define BC_ENTRY_TOMBSTONE 4U /* only while loading */
+
+struct bc_entry {
+    uint64_t offset;    /* in the data file, multiple of 8, not 0 */
+    uint64_t footprint; /* bytes on disk (format_record.h) */
+    uint32_t file;      /* file table index */
+    uint32_t flags;
+};
+
+struct bc_keydir;
+
+/* shards: a power of two, 64 to 65,536. NULL: no memory. io gives memory_map for tables (used when the allocator is the
+ * default one) and random for the secret; all are borrowed until free. */
+struct bc_keydir *bc_keydir_new(const bitcask_allocator *, const struct bc_io *, struct bc_pins *, uint32_t shards,
+                                const struct bc_hash_secret *);
+void bc_keydir_free(struct bc_keydir *); /* NULL ok; no reader inside */
+
+uint64_t bc_keydir_hash(const struct bc_keydir *, const void *key, size_t key_size);
+uint32_t bc_keydir_shard(const struct bc_keydir *, uint64_t hash); /* which shard a hash belongs to */
+uint32_t bc_keydir_shards(const struct bc_keydir *);
+/* Starts the memory access that a lookup or publication of this hash will wait for. */
+void bc_keydir_prefetch(const struct bc_keydir *, uint64_t hash);
+
+/* ---- readers: no lock; the caller is inside a pin ---- */
+
+/* All slots with the hash's tag, as they stood together at one moment: at most BC_KEYDIR_CANDIDATES are stored in ret, the true
+ * count is returned. More than one, or a wrong one, is rare; the caller compares the key in the record. */
+unsigned bc_keydir_lookup(const struct bc_keydir *, uint64_t hash, struct bc_entry ret[BC_KEYDIR_CANDIDATES]);
+
+/* The entry of exactly this key, compared in the arena, under the shard's lock: for what lookup cannot settle. Expiry is 0
+ * without BC_ENTRY_EXPIRES. */
+bool bc_keydir_find(struct bc_keydir *, uint64_t hash, const void *key, size_t key_size, struct bc_entry *ret,
+                    int64_t *ret_expire_at_ms);
+
+/* ---- writers: under wal ---- */
+
+/* Makes sure that count publications into the hash's shard, with keys (and expiries, 8 bytes each) of bytes in all, cannot
+ * fail. Takes and releases the shard's lock if it has to grow. BITCASK_OK or NO_MEMORY. */
+int bc_keydir_reserve(struct bc_keydir *, uint64_t hash, uint32_t count, size_t bytes) bc_must_check;
+
+void bc_keydir_lock(struct bc_keydir *, uint32_t shard);   /* several: in ascending order */
+void bc_keydir_unlock(struct bc_keydir *, uint32_t shard);
+
+/* Between lock and unlock. A cursor is where a key stands or would stand; valid until the shard's next change. */
+struct bc_cursor {
+    uint64_t hash;
+    uint32_t position;
+    bool found;
+    struct bc_entry entry;   /* if found */
+    int64_t expire_at_ms;    /* if found; 0 = never */
+};
+void bc_keydir_seek(struct bc_keydir *, uint64_t hash, const void *key, size_t key_size, struct bc_cursor *ret);
+/* Inserts or replaces at a cursor just sought. expire_at_ms 0: none. Cannot fail after a reserve. entry->flags: only CORRUPT is
+ * taken from it. */
+void bc_keydir_publish(struct bc_keydir *, const struct bc_cursor *, const void *key, size_t key_size,
+                       const struct bc_entry *entry, int64_t expire_at_ms);
+void bc_keydir_remove(struct bc_keydir *, const struct bc_cursor *); /* a found cursor */
+
+/* A batch: between hold and release (both between lock and unlock of that shard) readers of the shard wait, so that changes in
+ * several held shards become visible as one. */
+void bc_keydir_hold(struct bc_keydir *, uint32_t shard);
+void bc_keydir_release(struct bc_keydir *, uint32_t shard);
+
+/* ---- merge: no wal ---- */
+
+/* Moves a key's entry from one location to another if it still stands at the first: compare and swap on (file, offset). */
+bool bc_keydir_relocate(struct bc_keydir *, uint64_t hash, const void *key, size_t key_size, const struct bc_entry *from,
+                        const struct bc_entry *to);
+
+/* ---- loading: before anybody else has the handle; load() from several threads ---- */
+
+/* Between begin and end entries carry their sequences, and tombstones are entries. The higher sequence wins whatever the order
+ * of the calls; of equal ones (copies by merge) the higher file index. */
+int bc_keydir_load_begin(struct bc_keydir *) bc_must_check;
+int bc_keydir_load(struct bc_keydir *, uint64_t hash, const void *key, size_t key_size, uint64_t sequence,
+                   const struct bc_entry *entry, int64_t expire_at_ms) bc_must_check; /* BITCASK_OK, NO_MEMORY */
+void bc_keydir_load_end(struct bc_keydir *); /* tombstones go, memory for sequences is returned */
+
+/* ---- upkeep: a background thread, no lock held ---- */
+
+/* Grows or tidies the shards that asked for it before a writer has to, and frees tables that no reader can hold any more.
+ * Returns whether there was anything to do. The wake function is called (under shard and wal locks: it may only signal) when
+ * there is. */
+bool bc_keydir_upkeep(struct bc_keydir *);
+void bc_keydir_set_wake(struct bc_keydir *, void (*wake)(void *arg), void *arg);
+
+/* ---- all ---- */
+
+typedef void (*bc_keydir_fn)(const struct bc_entry *entry, int64_t expire_at_ms, const void *key, size_t key_size, void *arg);
+void bc_keydir_each(struct bc_keydir *, bc_keydir_fn, void *arg); /* shard by shard, each under its lock */
+void bc_keydir_clear(struct bc_keydir *);                        /* under wal; takes every shard's lock; one step for readers */
+uint64_t bc_keydir_count(const struct bc_keydir *);
+uint64_t bc_keydir_bytes(const struct bc_keydir *); /* memory held */
+
+#endif
