@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 static _Thread_local struct {
     bitcask_error error;
+    bool plain; /* no message of its own */
     char file[256];
     char message[512];
 } last;
@@ -15,7 +17,7 @@ const bitcask_error *bitcask_last_error(void)
 {
     last.error.struct_size = sizeof last.error;
     last.error.file = last.file;
-    last.error.message = last.message;
+    last.error.message = last.plain ? bitcask_strerror(last.error.result) : last.message;
     return &last.error;
 }
 
@@ -28,9 +30,20 @@ int bc_fail(int result, int sys_errno, const char *file, uint64_t offset, const 
     va_end(args);
     snprintf(last.file, sizeof last.file, "%s", file == NULL ? "" : file);
     memcpy(last.message, message, sizeof last.message);
+    last.plain = false;
     last.error.result = result;
     last.error.sys_errno = sys_errno;
     last.error.offset = offset;
+    return result;
+}
+
+int bc_answer(int result)
+{
+    last.plain = true;
+    last.file[0] = '\0';
+    last.error.result = result;
+    last.error.sys_errno = 0;
+    last.error.offset = 0;
     return result;
 }
 

@@ -15,6 +15,10 @@ int bc_fail(int result, int sys_errno, const char *file, uint64_t offset, const 
  * NO_MEMORY; else IO) and appends the text of the errno. */
 int bc_fail_io(int sys_errno, const char *file, const char *what);
 
+/* For an answer rather than a failure (NOT_FOUND, CONDITION, SHORT_BUFFER): records the result with its standard text, without
+ * formatting anything. */
+int bc_answer(int result);
+
 /* The result that fits an errno of the I/O table. */
 int bc_result_of_errno(int sys_errno);
 

@@ -35,7 +35,7 @@ struct bc_entry {
 struct bc_keydir;
 
 /* shards: a power of two, 64 to 65,536. NULL: no memory. io gives memory_map for tables (used when the allocator is the
- * default one) and random for the secret; all are borrowed until free. */
+ * default one) and random for the secret (used when that is NULL); all are borrowed until free, the secret is copied. */
 struct bc_keydir *bc_keydir_new(const bitcask_allocator *, const struct bc_io *, struct bc_pins *, uint32_t shards,
                                 const struct bc_hash_secret *);
 void bc_keydir_free(struct bc_keydir *); /* NULL ok; no reader inside */
@@ -113,6 +113,9 @@ void bc_keydir_set_wake(struct bc_keydir *, void (*wake)(void *arg), void *arg);
 
 typedef void (*bc_keydir_fn)(const struct bc_entry *entry, int64_t expire_at_ms, const void *key, size_t key_size, void *arg);
 void bc_keydir_each(struct bc_keydir *, bc_keydir_fn, void *arg); /* shard by shard, each under its lock */
+/* The same without keys: the slots only, in their order. */
+typedef void (*bc_keydir_entry_fn)(const struct bc_entry *entry, void *arg);
+void bc_keydir_each_entry(struct bc_keydir *, bc_keydir_entry_fn, void *arg);
 void bc_keydir_clear(struct bc_keydir *);                        /* under wal; takes every shard's lock; one step for readers */
 uint64_t bc_keydir_count(const struct bc_keydir *);
 uint64_t bc_keydir_bytes(const struct bc_keydir *); /* memory held */

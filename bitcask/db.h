@@ -1,0 +1,97 @@
+/* db.h - the handle: what one open store consists of, and the order of its locks.
+ *
+ * Locks, taken from left to right only (a thread that holds one never takes one further left):
+ *
+ *   making > manifest > ahead > main > wal > shard (ascending) > cache, sync, upkeep (leaves)
+ *
+ * making, manifest and the sync token (log_sync.c, taken before any of them) are the only ones held across I/O that can wait,
+ * besides wal for the write of a large value. Readers take none of them.
+ */
+#ifndef BC_DB_H
+#define BC_DB_H
+
+#include "bitcask/clock.h"
+#include "bitcask/filetable.h"
+#include "bitcask/keydir.h"
+#include "bitcask/log.h"
+#include "bitcask/manifest.h"
+#include "bitcask/options.h"
+#include "bitcask/upkeep.h"
+
+struct bitcask {
+    const struct bc_io *io;
+    bitcask_allocator allocator;
+    bitcask_options options;
+    char *path;
+    bool read_only;
+    struct bc_health health;
+    struct bc_clock clock;
+    struct bc_directory dir;
+    struct bc_pins *pins;
+    struct bc_filetable files;
+    struct bc_keydir *keydir;
+    struct bc_manifest_keeper manifest;
+    struct bc_log log;
+    struct bc_upkeep upkeep;
+    atomic_bool upkeep_running;
+    pthread_mutex_t starting; /* one thread starts the upkeep */
+};
+
+/* What tests replace: the I/O table, and threads (inlined: background work runs inside the calls, in a fixed order). */
+struct bc_environment {
+    const struct bc_io *io;
+    bool inlined;
+};
+
+int bc_db_open(const char *path, const bitcask_options *options, const struct bc_environment *, bitcask **ret_db) bc_must_check;
+
+/* A handle is good for a write: OK, READ_ONLY, POISONED, NO_MEMORY (the background threads cannot start). */
+int bc_db_writable(bitcask *) bc_must_check;
+
+/* ---- read.c ---- */
+
+/* One record as it lies in its file. key and value point into the mapping (valid inside the pin) or into owned. */
+struct bc_found {
+    struct bc_record record;
+    const char *key, *value;
+    struct bc_file *file;
+    struct bc_entry entry;
+    uint32_t seed;
+    void *owned; /* bc_found_release() frees it */
+};
+
+/* Inside a pin: finds a key's record and checks its head; the value is fetched but not checked (with_value), or not fetched. An
+ * expired key is NOT_FOUND. OK, NOT_FOUND, CORRUPT, IO, NO_MEMORY. */
+int bc_find(bitcask *, uint64_t hash, const void *key, size_t key_size, bool with_value, struct bc_found *ret) bc_must_check;
+void bc_found_release(bitcask *, struct bc_found *);
+/* Failing to open a file for want of descriptors is no error before the cache gave some back. Called outside a pin after a
+ * failed find: whether to try again. */
+bool bc_find_again(bitcask *, int result, unsigned attempt);
+/* The record's value is damaged: what to tell. */
+int bc_found_corrupt(const struct bc_found *, const char *what);
+
+/* ---- write.c ---- */
+
+enum bc_condition { BC_ALWAYS, BC_IF_ABSENT, BC_IF_PRESENT, BC_IF_ENTRY };
+
+struct bc_operation {
+    uint8_t type; /* BC_RECORD_PUT or BC_RECORD_TOMBSTONE */
+    const void *key;
+    size_t key_size;
+    const void *value;
+    size_t value_size;
+    int64_t expire_at_ms;
+    bool keep_ttl;
+    bool sync;
+    enum bc_condition condition;
+    uint64_t expected_file, expected_offset; /* IF_ENTRY: file id and place where the key must still stand */
+    bool moved;                              /* set: it does not, look again */
+};
+
+/* Appends one record and publishes it. OK, NOT_FOUND (a tombstone for an absent key), CONDITION, and what the log says. */
+int bc_apply(bitcask *, struct bc_operation *, uint64_t *ret_sequence) bc_must_check;
+
+/* Under wal and the key's shard lock: the KeyDir and the counters learn of an appended record. */
+void bc_publish(bitcask *, const struct bc_cursor *, const struct bc_operation *, const struct bc_entry *);
+
+#endif

@@ -1,0 +1,126 @@
+/* filetable.h - the data files of an open store by the small index that KeyDir slots hold, and the cache of open files.
+ *
+ * Readers take no lock: they are inside a pin (pins.h) from before the KeyDir probe until they are done with the bytes, and load
+ * a file and its mapping as atomics. What is taken away from them (an evicted handle, a removed file) is detached first and
+ * closed after a grace period.
+ *
+ * Locks: main (rwlock) guards which files exist; add and remove take it for writing, walks for reading. cache (mutex) guards
+ * the handles of sealed files and their budget. Handles of files that are being written belong to the log and are not counted.
+ */
+#ifndef BC_FILETABLE_H
+#define BC_FILETABLE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "bitcask/datafile.h"
+#include "bitcask/format_manifest.h"
+#include "bitcask/health.h"
+#include "bitcask/keydir.h"
+#include "bitcask/pins.h"
+
+enum bc_file_state {
+    BC_FILE_PREPARED, /* listed open, not a record in it yet */
+    BC_FILE_ACTIVE,
+    BC_FILE_SEALING, /* rotated away; the MANIFEST that seals it is not durable yet */
+    BC_FILE_SEALED,
+    BC_FILE_REMOVED /* waits for its readers */
+};
+
+struct bc_file {
+    struct bc_file_name name;
+    uint32_t index;
+    uint32_t kind; /* BC_DATA_KIND_* */
+    _Atomic uint32_t state;
+
+    _Atomic(char *) map; /* NULL: not mapped */
+    _Atomic int fd;      /* -1: not open */
+    size_t map_size;
+    bool by_descriptor;      /* never mapped: somebody else is writing it (a read-only handle's open files) */
+    bool cached;             /* under cache: the handle counts against the budget and may be evicted */
+    atomic_bool recent;      /* used since the CLOCK hand passed */
+    struct bc_file *removed; /* link of the list of removed files */
+
+    _Atomic uint64_t end; /* of a sealed file; of an active one what has been appended */
+    _Atomic uint64_t live_bytes, live_keys;
+    _Atomic uint64_t min_sequence, max_sequence; /* 0 and 0: no record yet */
+
+    /* While the log writes it; the sync token's holder (log_sync.c) alone looks at these. */
+    uint64_t mark_counter;
+    uint64_t synced;        /* offset up to which a sync has succeeded */
+    atomic_bool needs_hint; /* sealed, and no hint file is known to be there */
+};
+
+struct bc_retired_handle;
+
+#define BC_FILES_PER_BLOCK 512U
+
+struct bc_filetable {
+    const struct bc_directory *dir;
+    const bitcask_allocator *allocator;
+    struct bc_pins *pins;
+    struct bc_uuid store;
+    bool mapped;   /* sealed files are read through mappings */
+    uint32_t budget;
+    pthread_rwlock_t main;
+    _Atomic(struct bc_file *) *_Atomic blocks[BC_KEYDIR_FILES_MAX / BC_FILES_PER_BLOCK];
+    uint32_t used; /* under main: indices below it have been given out; freed ones hold NULL */
+    uint32_t free_indices;
+
+    pthread_mutex_t cache;
+    uint32_t open_count, hand;
+    struct bc_retired_handle *retired;
+    struct bc_file *removed;
+    atomic_bool reclaimable; /* retired or removed is not empty */
+};
+
+int bc_filetable_init(struct bc_filetable *, const struct bc_directory *, const bitcask_allocator *, struct bc_pins *,
+                      const struct bc_uuid *store, bool mapped, uint32_t budget) bc_must_check;
+void bc_filetable_free(struct bc_filetable *); /* closes everything; no reader inside */
+
+/* Gives a file an index. Ownership passes to the table at once; *ret is valid until removed and reclaimed. fd and map (may be
+ * -1 and NULL) are taken over. OK, NO_MEMORY, NO_SPACE (2^17 files). */
+int bc_filetable_add(struct bc_filetable *, const struct bc_manifest_file *, enum bc_file_state, int fd, void *map,
+                     size_t map_size, struct bc_file **ret) bc_must_check;
+/* Takes a file out of the table: no KeyDir slot points to it any more. Readers inside a pin may go on. */
+void bc_filetable_remove(struct bc_filetable *, struct bc_file *);
+
+/* The log gives a sealed file's handle to the cache: it counts from now on. */
+void bc_filetable_hand_over(struct bc_filetable *, struct bc_file *);
+/* The reverse: the log will write this file again, through fd and map (taken over; map may be NULL). OK, NO_MEMORY. */
+int bc_filetable_take_over(struct bc_filetable *, struct bc_file *, int fd, void *map, size_t map_size) bc_must_check;
+
+/* Replaces a file's mapping by a larger one; the old one goes when its readers have left. OK, NO_MEMORY, IO. */
+int bc_filetable_remap(struct bc_filetable *, struct bc_file *, size_t size) bc_must_check;
+
+typedef int (*bc_file_fn)(struct bc_file *, void *arg); /* non-zero stops the walk and is returned */
+int bc_filetable_each(struct bc_filetable *, bc_file_fn, void *arg);
+
+/* ---- readers, inside a pin ---- */
+
+static inline struct bc_file *bc_filetable_get(struct bc_filetable *t, uint32_t index)
+{
+    _Atomic(struct bc_file *) *block = atomic_load_explicit(&t->blocks[index / BC_FILES_PER_BLOCK], memory_order_acquire);
+    return atomic_load_explicit(&block[index % BC_FILES_PER_BLOCK], memory_order_acquire);
+}
+
+/* Makes sure that the file has an open handle (and a mapping where the table maps). May evict others. OK, CORRUPT, IO (sys_errno
+ * EMFILE or ENFILE: leave the pin, bc_filetable_shrink(), try again), NO_MEMORY. */
+int bc_filetable_open(struct bc_filetable *, struct bc_file *) bc_must_check;
+
+/* Reads bytes of a file into a buffer: by mapping or descriptor. OK, CORRUPT (the file is shorter), IO. */
+int bc_filetable_read(struct bc_filetable *, struct bc_file *, uint64_t offset, void *buf, size_t size) bc_must_check;
+
+/* ---- outside a pin ---- */
+
+/* Closes what was detached, after its readers have left. */
+void bc_filetable_reclaim(struct bc_filetable *);
+/* Detaches half of the cached handles and reclaims. Returns whether there was one. */
+bool bc_filetable_shrink(struct bc_filetable *);
+
+static inline bool bc_filetable_reclaimable(const struct bc_filetable *t)
+{
+    return atomic_load_explicit(&t->reclaimable, memory_order_relaxed);
+}
+
+#endif

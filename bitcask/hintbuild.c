@@ -1,0 +1,264 @@
+/* Writing a hint file: a first scan finds each key's last operation, a second one writes those. */
+#include <stdatomic.h>
+#include <string.h>
+
+#include "bitcask/crc.h"
+#include "bitcask/datafile.h"
+#include "bitcask/error.h"
+#include "bitcask/hash.h"
+#include "bitcask/hintfile.h"
+#include "bitcask/scan.h"
+
+struct seen {
+    uint32_t tag;    /* of the key's hash */
+    uint32_t offset; /* of its last record so far, in units of 8 bytes; 0: empty, as no record starts there */
+};
+
+struct builder {
+    const struct bc_directory *dir;
+    const bitcask_allocator *allocator;
+    const _Atomic(bool) *stop;
+    struct bc_file_name file;
+    uint64_t end;
+    int fd;
+    struct bc_hash_secret secret;
+    struct seen *table;
+    size_t capacity, used; /* capacity: a power of two */
+    uint8_t *last;         /* a bit per 8 bytes of the data file: the record there is its key's last */
+    struct bc_hint_header header;
+    /* The output. */
+    int out;
+    char *block;
+    size_t block_capacity, block_size;
+    uint32_t block_count;
+};
+
+static int no_memory(void)
+{
+    return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to build a hint file");
+}
+
+static bool same_key(const struct builder *b, uint32_t offset8, const void *key, size_t key_size, char *scratch, bool *ret_same)
+{
+    const struct bc_io *io = b->dir->io;
+    struct bc_record r;
+    size_t got, head = BC_RECORD_HEADER + BC_RECORD_EXPIRY;
+    if (io->read(io->ctx, b->fd, (uint64_t)offset8 * 8, scratch, head + key_size, &got) != 0)
+        return false;
+    *ret_same = got >= BC_RECORD_HEADER && bc_record_peek(&r, scratch, got) && r.key_size == key_size &&
+                got >= bc_record_head_size(&r) + key_size && memcmp(scratch + bc_record_head_size(&r), key, key_size) == 0;
+    return true;
+}
+
+static int grow(struct builder *b)
+{
+    size_t capacity = b->capacity * 2;
+    struct seen *table = bc_alloc_zero(b->allocator, capacity, sizeof *table);
+    if (table == NULL)
+        return no_memory();
+    for (size_t i = 0; i < b->capacity; i++) {
+        if (b->table[i].offset == 0)
+            continue;
+        size_t at = b->table[i].tag & (capacity - 1);
+        while (table[at].offset != 0)
+            at = (at + 1) & (capacity - 1);
+        table[at] = b->table[i];
+    }
+    bc_free(b->allocator, b->table);
+    b->table = table;
+    b->capacity = capacity;
+    return BITCASK_OK;
+}
+
+static void set_last(struct builder *b, uint32_t offset8, bool is_last)
+{
+    uint8_t bit = (uint8_t)(1U << (offset8 % 8));
+    if (is_last)
+        b->last[offset8 / 8] |= bit;
+    else
+        b->last[offset8 / 8] &= (uint8_t)~bit;
+}
+
+static int note_key(struct builder *b, const struct bc_scan *s, char *scratch)
+{
+    if (b->used * 4 >= b->capacity * 3 && grow(b) != BITCASK_OK)
+        return BITCASK_NO_MEMORY;
+    uint32_t tag = (uint32_t)bc_hash(&b->secret, s->key, s->record.key_size);
+    uint32_t offset8 = (uint32_t)(s->offset / 8);
+    size_t at = tag & (b->capacity - 1);
+    for (; b->table[at].offset != 0; at = (at + 1) & (b->capacity - 1)) {
+        if (b->table[at].tag != tag)
+            continue;
+        bool same;
+        if (!same_key(b, b->table[at].offset, s->key, s->record.key_size, scratch, &same))
+            return bc_fail(BITCASK_IO, 0, NULL, 0, "cannot read a key again while building a hint file");
+        if (same)
+            break;
+    }
+    if (b->table[at].offset == 0)
+        b->used++;
+    else
+        set_last(b, b->table[at].offset, false);
+    b->table[at] = (struct seen){tag, offset8};
+    set_last(b, offset8, true);
+    return BITCASK_OK;
+}
+
+static int put_block(struct builder *b)
+{
+    const struct bc_io *io = b->dir->io;
+    char head[BC_HINT_BLOCK_HEADER];
+    if (b->block_count == 0)
+        return BITCASK_OK;
+    bc_hint_block_encode(head, b->file.nonce, b->header.blocks, b->block, (uint32_t)b->block_size, b->block_count);
+    struct bc_io_slice slices[2] = {{head, sizeof head}, {b->block, b->block_size}};
+    int error = io->write(io->ctx, b->out, b->header.size, slices, 2);
+    if (error != 0)
+        return bc_fail_io(error, "hint file", "cannot write");
+    b->header.body_crc = bc_crc32(bc_crc32(b->header.body_crc, head, sizeof head), b->block, b->block_size);
+    b->header.size += sizeof head + b->block_size;
+    b->header.blocks++;
+    b->header.entries += b->block_count;
+    b->block_size = 0;
+    b->block_count = 0;
+    return BITCASK_OK;
+}
+
+static int put_entry(struct builder *b, const struct bc_scan *s)
+{
+    struct bc_hint_entry e = {.sequence = s->record.sequence,
+                              .offset = s->offset,
+                              .expire_at_ms = s->record.expire_at_ms,
+                              .value_size = s->record.value_size,
+                              .key_size = s->record.key_size,
+                              .type = s->record.type,
+                              .flags = s->record.flags,
+                              .key = s->key};
+    size_t size = bc_hint_entry_size(&e);
+    int result = b->block_size + size > BC_HINT_BLOCK_PAYLOAD ? put_block(b) : BITCASK_OK;
+    if (result == BITCASK_OK && b->block_size + size > b->block_capacity) {
+        char *larger = bc_resize(b->allocator, b->block, b->block_size + size);
+        if (larger == NULL)
+            return no_memory();
+        b->block = larger;
+        b->block_capacity = b->block_size + size;
+    }
+    if (result != BITCASK_OK)
+        return result;
+    bc_hint_entry_encode(b->block + b->block_size, &e);
+    b->block_size += size;
+    b->block_count++;
+    b->header.tombstones += s->record.type == BC_RECORD_TOMBSTONE;
+    return BITCASK_OK;
+}
+
+/* Both passes: the first notes, the second writes. */
+static int pass(struct builder *b, bool writing)
+{
+    struct bc_scan s;
+    char *scratch = writing ? NULL : bc_alloc(b->allocator, BC_RECORD_HEADER + BC_RECORD_EXPIRY + BC_KEY_MAX);
+    if (!writing && scratch == NULL)
+        return no_memory();
+    int result = bc_scan_init(&s, b->dir->io, b->allocator, b->fd, &b->file, BC_DATA_START, b->end);
+    if (result != BITCASK_OK) {
+        bc_free(b->allocator, scratch);
+        return result;
+    }
+    enum bc_scan_result scanned = BC_SCAN_END;
+    while (result == BITCASK_OK && (scanned = bc_scan_next(&s)) == BC_SCAN_RECORD) {
+        if (!s.value_ok) {
+            scanned = BC_SCAN_BAD;
+            break;
+        }
+        if (b->stop != NULL && atomic_load_explicit(b->stop, memory_order_relaxed))
+            result = bc_fail(BITCASK_CANCELLED, 0, NULL, 0, "cancelled");
+        if (s.record.type != BC_RECORD_PUT && s.record.type != BC_RECORD_TOMBSTONE)
+            continue;
+        uint32_t offset8 = (uint32_t)(s.offset / 8);
+        if (!writing && result == BITCASK_OK) {
+            b->header.min_sequence =
+                b->header.min_sequence == 0 ? s.record.sequence : BC_MIN(b->header.min_sequence, s.record.sequence);
+            b->header.max_sequence = BC_MAX(b->header.max_sequence, s.record.sequence);
+            result = note_key(b, &s, scratch);
+        } else if (result == BITCASK_OK && (b->last[offset8 / 8] & (1U << (offset8 % 8))) != 0) {
+            result = put_entry(b, &s);
+        }
+    }
+    if (result == BITCASK_OK && scanned == BC_SCAN_FAILED)
+        result = bitcask_last_error()->result;
+    if (result == BITCASK_OK && scanned == BC_SCAN_BAD) {
+        char name[BC_NAME_SIZE];
+        bc_data_name(name, b->file.id);
+        result = bc_fail(BITCASK_CORRUPT, 0, name, s.next, "%s: damaged at byte %llu; no hint file is made of it", name,
+                         (unsigned long long)s.next);
+    }
+    bc_scan_free(&s);
+    bc_free(b->allocator, scratch);
+    return result;
+}
+
+static int write_hint(struct builder *b, const char *tmp)
+{
+    const struct bc_io *io = b->dir->io;
+    int result = pass(b, true);
+    if (result == BITCASK_OK)
+        result = put_block(b);
+    if (result != BITCASK_OK)
+        return result;
+    char head[BC_HINT_HEADER];
+    bc_hint_header_encode(head, &b->header);
+    struct bc_io_slice slice = {head, sizeof head};
+    int error = io->write(io->ctx, b->out, 0, &slice, 1);
+    if (error == 0)
+        error = io->sync(io->ctx, b->out);
+    char name[BC_NAME_SIZE];
+    bc_hint_name(name, b->file.id);
+    if (error == 0)
+        error = io->rename(io->ctx, b->dir->fd, tmp, name);
+    return error == 0 ? BITCASK_OK : bc_fail_io(error, name, "cannot write the hint file");
+}
+
+static int build(struct builder *b)
+{
+    const struct bc_io *io = b->dir->io;
+    int error = io->random(io->ctx, &b->secret, sizeof b->secret);
+    if (error != 0)
+        return bc_fail_io(error, NULL, "no random bytes");
+    b->capacity = 1024;
+    b->table = bc_alloc_zero(b->allocator, b->capacity, sizeof *b->table);
+    b->last = bc_alloc_zero(b->allocator, (size_t)(b->end / 64 + 1), 1);
+    if (b->table == NULL || b->last == NULL)
+        return no_memory();
+    b->header = (struct bc_hint_header){.data = b->file, .data_end = b->end, .size = BC_HINT_HEADER};
+    int result = pass(b, false);
+    if (result != BITCASK_OK)
+        return result;
+    char tmp[BC_NAME_SIZE];
+    bc_hint_tmp_name(tmp, b->file.id);
+    result = bc_directory_unlink(b->dir, tmp);
+    if (result == BITCASK_OK)
+        result = bc_directory_open_file(b->dir, tmp, BC_IO_WRITE | BC_IO_CREATE | BC_IO_EXCLUSIVE, &b->out);
+    if (result != BITCASK_OK)
+        return result;
+    result = write_hint(b, tmp);
+    io->close(io->ctx, b->out);
+    if (result != BITCASK_OK)
+        (void)io->unlink(io->ctx, b->dir->fd, tmp);
+    return result;
+}
+
+int bc_hint_build(const struct bc_directory *dir, const bitcask_allocator *a, const struct bc_uuid *store,
+                  const struct bc_file_name *file, uint64_t end, const _Atomic(bool) *stop)
+{
+    struct builder b = {.dir = dir, .allocator = a, .stop = stop, .file = *file, .end = end, .fd = -1, .out = -1};
+    struct bc_io_stat st;
+    int result = bc_datafile_open(dir, store, file, 0, &b.fd, &st);
+    if (result != BITCASK_OK)
+        return result;
+    result = build(&b);
+    dir->io->close(dir->io->ctx, b.fd);
+    bc_free(a, b.table);
+    bc_free(a, b.last);
+    bc_free(a, b.block);
+    return result;
+}

@@ -1,0 +1,135 @@
+#include "bitcask/io_posix.h"
+
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+int bc_posix_map(void *ctx, int fd, size_t size, bool writable, void **ret)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    void *addr = mmap(NULL, size, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+    if (addr == MAP_FAILED)
+        return errno;
+    *ret = addr;
+    return 0;
+}
+
+void bc_posix_unmap(void *ctx, void *addr, size_t size)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    munmap(addr, size);
+}
+
+/* The whole pages that hold [addr, addr + size). */
+static void *page_span(void *addr, size_t *size)
+{
+    size_t skew = (uintptr_t)addr & ((size_t)sysconf(_SC_PAGESIZE) - 1);
+    *size += skew;
+    return (char *)addr - skew;
+}
+
+int bc_posix_populate(void *ctx, void *addr, size_t size)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    int rc;
+    addr = page_span(addr, &size);
+    BC_RETRY(rc, madvise(addr, size, MADV_POPULATE_WRITE));
+    if (rc == 0)
+        return 0;
+    return errno == EINVAL ? ENOSYS : errno;
+}
+
+int bc_posix_protect(void *ctx, void *addr, size_t size)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    addr = page_span(addr, &size);
+    return mprotect(addr, size, PROT_READ) == 0 ? 0 : errno;
+}
+
+void *bc_posix_memory_map(void *ctx, size_t size)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    void *addr = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return addr == MAP_FAILED ? NULL : addr;
+}
+
+void bc_posix_memory_unmap(void *ctx, void *addr, size_t size)
+{
+    bc_posix_unmap(ctx, addr, size);
+}
+
+/* ---- the machine ---- */
+
+int bc_posix_random(void *ctx, void *buf, size_t size)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    for (size_t got = 0; got < size;) {
+        ssize_t n;
+        BC_RETRY(n, getrandom((char *)buf + got, size - got, 0));
+        if (n < 0)
+            return errno;
+        got += (size_t)n;
+    }
+    return 0;
+}
+
+static int64_t clock_ms(clockid_t clock)
+{
+    BC_KEEP_ERRNO;
+    struct timespec now = {0, 0};
+    clock_gettime(clock, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t bc_posix_wall_ms(void *ctx)
+{
+    (void)ctx;
+    return clock_ms(CLOCK_REALTIME);
+}
+
+int64_t bc_posix_monotonic_ms(void *ctx)
+{
+    (void)ctx;
+    return clock_ms(CLOCK_MONOTONIC);
+}
+
+void bc_posix_sleep_us(void *ctx, unsigned us)
+{
+    (void)ctx;
+    struct timespec left = {us / 1000000, (long)(us % 1000000) * 1000};
+    while (clock_nanosleep(CLOCK_MONOTONIC, 0, &left, &left) == EINTR)
+        ;
+}
+
+unsigned bc_posix_processors(void *ctx)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    cpu_set_t sets[16]; /* 16384 processors: a mask that is too short for the machine is refused */
+    CPU_ZERO_S(sizeof sets, sets);
+    if (sched_getaffinity(0, sizeof sets, sets) != 0)
+        return 1;
+    int count = CPU_COUNT_S(sizeof sets, sets);
+    return count > 0 ? (unsigned)count : 1;
+}
+
+void bc_posix_lower_priority(void *ctx)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    /* Not SCHED_IDLE: a thread that never runs on a busy machine may hold a lock that a put waits for. */
+    setpriority(PRIO_PROCESS, (id_t)gettid(), 19);
+}

@@ -1,0 +1,85 @@
+/* keydir_load.c - filling the KeyDir at open: from several threads, in any order, so that the outcome is the same. */
+#include "bitcask/keydir.h"
+
+#include "bitcask/keydir_shard.h"
+
+int bc_keydir_load_begin(struct bc_keydir *k)
+{
+    for (uint32_t i = 0; i < k->count; i++) {
+        if (bc_table_load_begin(&k->shards[i].table, &k->memory))
+            continue;
+        while (i-- > 0)
+            bc_table_load_end(&k->shards[i].table, &k->memory);
+        return BITCASK_NO_MEMORY;
+    }
+    k->loading = true;
+    return BITCASK_OK;
+}
+
+/* Whether (sequence, entry) stands above what is at the position. Equal sequences are copies; the offset decides between two in
+ * one file, so that the order of the calls never does. */
+static bool wins(const struct bc_shard *s, uint32_t position, uint64_t sequence, const struct bc_entry *entry)
+{
+    uint64_t other = bc_table_sequences(&s->table)[position];
+    if (sequence != other)
+        return sequence > other;
+    struct bc_entry at = bc_entry_decode(bc_table_at(&s->table, position));
+    if (entry->file != at.file)
+        return entry->file > at.file;
+    return entry->offset > at.offset;
+}
+
+int bc_keydir_load(struct bc_keydir *k, uint64_t hash, const void *key, size_t key_size, uint64_t sequence,
+                   const struct bc_entry *entry, int64_t expire_at_ms)
+{
+    struct bc_shard *s = bc_shard_of(k, hash);
+    uint32_t position;
+    int result = BITCASK_OK;
+    pthread_mutex_lock(&s->mutex);
+    if (!bc_shard_has_room(s, 1, key_size) && !bc_shard_make_room(k, s, 1, key_size)) {
+        result = BITCASK_NO_MEMORY;
+        goto out;
+    }
+    struct bc_shard_value value = {bc_place_encode(entry), expire_at_ms, entry->flags};
+    if (!bc_shard_seek(s, bc_tag_of(hash), key, key_size, &position))
+        bc_shard_insert(s, position, bc_tag_of(hash), key, key_size, value);
+    else if (wins(s, position, sequence, entry))
+        bc_shard_replace(s, position, key, key_size, value);
+    else
+        goto out;
+    bc_table_sequences(&s->table)[position] = sequence;
+    s->tombstones |= (entry->flags & BC_ENTRY_TOMBSTONE) != 0;
+out:
+    pthread_mutex_unlock(&s->mutex);
+    return result;
+}
+
+static void drop_tombstones(struct bc_keydir *k, struct bc_shard *s)
+{
+    uint32_t end = s->table.extent;
+    for (uint32_t i = 0; i < end; i++) {
+        /* What stood behind a removed slot may stand in its place. */
+        for (;;) {
+            struct bc_pair pair = bc_table_at(&s->table, i);
+            if (pair.place == 0 || (bc_head_flags(pair.head) & BC_ENTRY_TOMBSTONE) == 0)
+                break;
+            bc_shard_remove(s, i);
+        }
+    }
+    bc_shard_trim(k, s);
+}
+
+void bc_keydir_load_end(struct bc_keydir *k)
+{
+    for (uint32_t i = 0; i < k->count; i++) {
+        struct bc_shard *s = &k->shards[i];
+        pthread_mutex_lock(&s->mutex);
+        bc_table_load_end(&s->table, &k->memory);
+        if (s->tombstones) {
+            drop_tombstones(k, s);
+            s->tombstones = false;
+        }
+        pthread_mutex_unlock(&s->mutex);
+    }
+    k->loading = false;
+}

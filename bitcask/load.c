@@ -1,0 +1,176 @@
+#include "bitcask/load.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "bitcask/error.h"
+#include "bitcask/scan.h"
+
+struct job {
+    struct bc_load *load;
+    _Atomic uint32_t next; /* index of the next file that nobody has taken */
+    _Atomic int result;    /* the first failure */
+    pthread_mutex_t mutex; /* guards failure */
+    struct {
+        int sys_errno;
+        uint64_t offset;
+        char file[BC_NAME_SIZE];
+        char message[256];
+    } failure;
+};
+
+struct target {
+    struct bc_load *load;
+    struct bc_file *file;
+};
+
+static int load_entries(const struct bc_hint_entry *entries, size_t count, void *arg)
+{
+    const struct target *t = arg;
+    struct bc_keydir *keydir = t->load->keydir;
+    uint64_t hashes[BC_HINT_BATCH];
+    /* The slots of a batch come from memory together. */
+    for (size_t i = 0; i < count; i++) {
+        hashes[i] = bc_keydir_hash(keydir, entries[i].key, entries[i].key_size);
+        bc_keydir_prefetch(keydir, hashes[i]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct bc_hint_entry *h = &entries[i];
+        struct bc_record r = {
+            .type = h->type, .flags = h->flags, .key_size = h->key_size, .value_size = h->value_size, .sequence = h->sequence};
+        struct bc_entry e = {.file = t->file->index,
+                             .offset = h->offset,
+                             .footprint = bc_record_footprint(&r),
+                             .flags = h->type == BC_RECORD_TOMBSTONE ? BC_ENTRY_TOMBSTONE : 0};
+        int result = bc_keydir_load(keydir, hashes[i], h->key, h->key_size, h->sequence, &e, h->expire_at_ms);
+        if (result != BITCASK_OK)
+            return result;
+    }
+    return BITCASK_OK;
+}
+
+static int load_record(const struct target *t, const struct bc_scan *s)
+{
+    struct bc_keydir *keydir = t->load->keydir;
+    uint32_t flags = s->record.type == BC_RECORD_TOMBSTONE ? BC_ENTRY_TOMBSTONE : 0;
+    if (!s->value_ok) {
+        /* Its key is known: it shadows older versions and answers CORRUPT. */
+        flags |= BC_ENTRY_CORRUPT;
+        char name[BC_NAME_SIZE];
+        bc_data_name(name, t->file->name.id);
+        bc_log_line(t->load->health, BITCASK_LOG_ERROR, "%s: the value at byte %" PRIu64 " is damaged", name, s->offset);
+    }
+    uint64_t hash = bc_keydir_hash(keydir, s->key, s->record.key_size);
+    struct bc_entry e = {.file = t->file->index, .offset = s->offset, .footprint = s->footprint, .flags = flags};
+    return bc_keydir_load(keydir, hash, s->key, s->record.key_size, s->record.sequence, &e, s->record.expire_at_ms);
+}
+
+static int load_by_scan(struct bc_load *load, struct bc_file *f)
+{
+    struct target t = {load, f};
+    struct bc_scan s;
+    int result =
+        bc_scan_init(&s, load->dir->io, load->allocator, atomic_load(&f->fd), &f->name, BC_DATA_START, atomic_load(&f->end));
+    if (result != BITCASK_OK)
+        return result;
+    enum bc_scan_result scanned = BC_SCAN_END;
+    while (result == BITCASK_OK && (scanned = bc_scan_next(&s)) == BC_SCAN_RECORD)
+        if (s.record.type == BC_RECORD_PUT || s.record.type == BC_RECORD_TOMBSTONE)
+            result = load_record(&t, &s);
+    if (result == BITCASK_OK && scanned == BC_SCAN_FAILED)
+        result = bitcask_last_error()->result;
+    if (result == BITCASK_OK && scanned == BC_SCAN_BAD) {
+        char name[BC_NAME_SIZE];
+        bc_data_name(name, f->name.id);
+        result = bc_fail(BITCASK_CORRUPT, 0, name, s.next,
+                         "%s: damaged at byte %" PRIu64 ": which key stood there cannot be known; nothing was changed", name,
+                         s.next);
+    }
+    bc_scan_free(&s);
+    return result;
+}
+
+static int load_file(struct bc_load *load, struct bc_file *f)
+{
+    struct target t = {load, f};
+    struct bc_hint_header header;
+    bool valid = false;
+    /* Opening it proves that it is there, is that file and is long enough, whatever its hint says. */
+    int result = bc_filetable_open(load->files, f);
+    if (result == BITCASK_OK && !f->by_descriptor)
+        result = bc_hint_read(load->dir, load->allocator, &f->name, atomic_load(&f->end), load_entries, &t, &header, &valid);
+    if (result != BITCASK_OK || valid)
+        return result;
+    atomic_store(&f->needs_hint, true);
+    return load_by_scan(load, f);
+}
+
+static void note_failure(struct job *j, int result)
+{
+    const bitcask_error *e = bitcask_last_error();
+    pthread_mutex_lock(&j->mutex);
+    if (atomic_load(&j->result) == BITCASK_OK) {
+        j->failure.sys_errno = e->sys_errno;
+        j->failure.offset = e->offset;
+        snprintf(j->failure.file, sizeof j->failure.file, "%s", e->file);
+        snprintf(j->failure.message, sizeof j->failure.message, "%s", e->message);
+        atomic_store(&j->result, result);
+    }
+    pthread_mutex_unlock(&j->mutex);
+}
+
+static void *work(void *arg)
+{
+    struct job *j = arg;
+    uint32_t used = j->load->files->used;
+    while (atomic_load(&j->result) == BITCASK_OK) {
+        uint32_t index = atomic_fetch_add(&j->next, 1);
+        if (index >= used)
+            break;
+        int result = load_file(j->load, bc_filetable_get(j->load->files, index));
+        if (result != BITCASK_OK)
+            note_failure(j, result);
+    }
+    return NULL;
+}
+
+static void count_live(const struct bc_entry *entry, void *arg)
+{
+    struct bc_file *f = bc_filetable_get(arg, entry->file);
+    atomic_fetch_add_explicit(&f->live_bytes, entry->footprint, memory_order_relaxed);
+    atomic_fetch_add_explicit(&f->live_keys, 1, memory_order_relaxed);
+}
+
+static void run(struct job *j, unsigned threads)
+{
+    pthread_t others[64];
+    unsigned started = 0;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (started + 1 < threads && started < BC_ARRAY_SIZE(others) && pthread_create(&others[started], NULL, work, j) == 0)
+        started++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    work(j);
+    for (unsigned i = 0; i < started; i++)
+        pthread_join(others[i], NULL);
+}
+
+int bc_load(struct bc_load *load)
+{
+    struct job j = {.load = load};
+    int result = bc_keydir_load_begin(load->keydir);
+    if (result != BITCASK_OK)
+        return result;
+    if (pthread_mutex_init(&j.mutex, NULL) != 0)
+        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "cannot make a mutex");
+    run(&j, BC_MIN(load->threads, BC_MAX(load->files->used, 1)));
+    pthread_mutex_destroy(&j.mutex);
+    bc_keydir_load_end(load->keydir);
+    result = atomic_load(&j.result);
+    if (result != BITCASK_OK)
+        return bc_fail(result, j.failure.sys_errno, j.failure.file, j.failure.offset, "%s", j.failure.message);
+    bc_keydir_each_entry(load->keydir, count_live, load->files);
+    return BITCASK_OK;
+}

@@ -1,0 +1,25 @@
+/* load.h - filling the KeyDir at open: every listed file by its hint, or by a scan where it has no valid one.
+ *
+ * Files load in any order, on several threads: sequences decide which record of a key is the newest.
+ */
+#ifndef BC_LOAD_H
+#define BC_LOAD_H
+
+#include "bitcask/filetable.h"
+#include "bitcask/hintfile.h"
+#include "bitcask/keydir.h"
+
+struct bc_load {
+    const struct bc_directory *dir;
+    const bitcask_allocator *allocator;
+    struct bc_filetable *files;
+    struct bc_keydir *keydir;
+    const struct bc_health *health;
+    unsigned threads;
+};
+
+/* Loads every file of the table and counts what is live in each. Nobody else has the handle yet. OK, CORRUPT (a record whose key
+ * cannot be known: names file and offset), IO, NO_MEMORY. */
+int bc_load(struct bc_load *) bc_must_check;
+
+#endif

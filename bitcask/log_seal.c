@@ -1,0 +1,189 @@
+/* The second half of a log file's life: prepared ahead of the tail, full, sealed, trimmed; and what runs in the background. */
+#include <errno.h>
+#include <string.h>
+
+#include "bitcask/error.h"
+#include "bitcask/log_internal.h"
+
+#define AHEAD_MAX (64ULL << 20)      /* of space, ahead of the tail */
+#define PREPARE_MAX (4ULL << 20)     /* of pages, ahead of the tail */
+#define PREPARE_CHUNK (512ULL << 10) /* a page that the writer waits for is never more than one such call away */
+#define UNSYNCED_MAX (64ULL << 20)   /* bounds what one bad byte before a crash can cut off, and how long a seal takes */
+
+/* After the MANIFEST that fixes the end is durable: the space behind it goes back. */
+static void trim(struct bc_log *log, struct bc_file *f)
+{
+    const struct bc_io *io = log->dir->io;
+    char *map = atomic_load(&f->map);
+    /* Preparation of this file, if any is running, ends first: it would extend the file again. */
+    pthread_mutex_lock(&log->ahead);
+    (void)io->truncate(io->ctx, atomic_load(&f->fd), atomic_load(&f->end));
+    if (map != NULL)
+        (void)io->protect(io->ctx, map, f->map_size);
+    pthread_mutex_unlock(&log->ahead);
+}
+
+int bc_log_seal(struct bc_log *log)
+{
+    bc_log_lock(log);
+    struct bc_file *full = log->sealing;
+    bc_log_unlock(log);
+    struct bc_manifest edit;
+    int result = bc_manifest_begin(log->manifest, 0, &edit);
+    if (result != BITCASK_OK)
+        return result;
+    struct bc_manifest_file *listed = bc_manifest_find(&edit, full->name.id);
+    listed->state = BC_MANIFEST_SEALED;
+    listed->end = atomic_load(&full->end);
+    listed->min_sequence = atomic_load(&full->min_sequence);
+    listed->max_sequence = atomic_load(&full->max_sequence);
+    result = bc_manifest_commit(log->manifest, &edit);
+    if (result != BITCASK_OK)
+        return result;
+    trim(log, full);
+    bc_log_lock(log);
+    log->sealing = NULL;
+    atomic_store(&full->state, BC_FILE_SEALED);
+    bc_log_unlock(log);
+    atomic_store(&full->needs_hint, true);
+    bc_filetable_hand_over(log->files, full);
+    log->wake(log->wake_arg);
+    return BITCASK_OK;
+}
+
+/* Extends the active file and brings its next pages in, ahead of the tail. How far ahead follows what has been appended since
+ * the last sync: after each sync every prepared page would be written and fault again, so a store that syncs every write
+ * prepares nothing. Under ahead, so the file is not trimmed meanwhile. */
+static bool run_ahead_locked(struct bc_log *log)
+{
+    bc_log_lock(log);
+    struct bc_file *f = log->active;
+    uint64_t tail = log->tail, allocated = log->allocated, from = log->prepared_until, max = log->options.max_file_size;
+    uint64_t flow = f == NULL ? 0 : tail - BC_MIN(log->unsynced_since, tail);
+    bc_log_unlock(log);
+    if (f == NULL)
+        return false;
+    const struct bc_io *io = log->dir->io;
+    uint64_t space = BC_MIN(BC_MAX(tail, BC_LOG_FIRST_STEP), AHEAD_MAX);
+    bool extended = false;
+    if (allocated < max && allocated - BC_MIN(tail, allocated) < space / 2) {
+        uint64_t step = BC_MIN(space, max - allocated);
+        extended = io->allocate(io->ctx, atomic_load(&f->fd), allocated, step) == 0;
+        if (extended)
+            allocated += step;
+    }
+    from = BC_MAX(from, tail & ~4095ULL);
+    uint64_t until = BC_MIN(allocated, tail + BC_MIN(flow, PREPARE_MAX));
+    char *map = log->options.mapped ? atomic_load(&f->map) : NULL;
+    bool prepared = false;
+    if (map != NULL && until > from + PREPARE_CHUNK / 4) {
+        until = BC_MIN(until, from + PREPARE_CHUNK) & ~4095ULL;
+        prepared = io->populate(io->ctx, map + from, (size_t)(until - from)) == 0;
+    }
+    bc_log_lock(log);
+    if (log->active == f) {
+        log->allocated = BC_MAX(log->allocated, allocated);
+        if (prepared)
+            log->prepared_until = BC_MAX(log->prepared_until, until);
+        bool caught_up = !extended && !prepared;
+        log->wake_at = caught_up ? log->tail + BC_MIN(PREPARE_CHUNK, max / 8) : UINT64_MAX;
+    }
+    bc_log_unlock(log);
+    return extended || prepared;
+}
+
+bool bc_log_run_ahead(struct bc_log *log)
+{
+    pthread_mutex_lock(&log->ahead);
+    bool busy = run_ahead_locked(log);
+    pthread_mutex_unlock(&log->ahead);
+    return busy;
+}
+
+static bool sync_is_due(struct bc_log *log)
+{
+    const struct bc_io *io = log->dir->io;
+    bc_log_lock(log);
+    uint64_t unsynced = log->active == NULL ? 0 : log->tail - BC_MIN(log->unsynced_since, log->tail);
+    bool sealing = log->sealing != NULL;
+    bc_log_unlock(log);
+    if (sealing || unsynced >= UNSYNCED_MAX)
+        return true;
+    if (log->options.sync_mode != BITCASK_SYNC_INTERVAL || unsynced == 0)
+        return false;
+    int64_t waited = io->monotonic_ms(io->ctx) - atomic_load(&log->last_sync_ms);
+    return unsynced >= log->options.sync_bytes || waited >= (int64_t)log->options.sync_interval_ms;
+}
+
+bool bc_log_upkeep(struct bc_log *log)
+{
+    if (bc_health_poisoned(log->health))
+        return false;
+    bc_log_lock(log);
+    bool next_due =
+        log->active != NULL && log->next == NULL && log->sealing == NULL && log->tail >= log->options.max_file_size / 2;
+    bc_log_unlock(log);
+    if (next_due && bc_log_prepare_next(log) != BITCASK_OK)
+        bc_log_failure(log->health, BITCASK_LOG_WARN, "cannot prepare the next data file");
+    if (!sync_is_due(log))
+        return false;
+    int result = bc_log_sync_now(log, true);
+    if (result != BITCASK_OK)
+        bc_log_failure(log->health, BITCASK_LOG_WARN, "background sync");
+    return result == BITCASK_OK;
+}
+
+int64_t bc_log_upkeep_due(struct bc_log *log)
+{
+    if (log->options.sync_mode != BITCASK_SYNC_INTERVAL)
+        return -1;
+    return (int64_t)BC_MAX(log->options.sync_interval_ms, 1);
+}
+
+/* Unlists a file without an operation and drops it once that is durable. */
+static struct bc_file *unlist_if_empty(struct bc_manifest *edit, struct bc_file *f)
+{
+    if (f == NULL || atomic_load(&f->max_sequence) != 0)
+        return NULL;
+    bc_manifest_remove(edit, f->name.id);
+    return f;
+}
+
+int bc_log_close(struct bc_log *log)
+{
+    struct bc_file *active = log->active;
+    if (active == NULL && log->next == NULL)
+        return BITCASK_OK;
+    if (bc_health_poisoned(log->health))
+        return bc_health_refuse();
+    int result = bc_log_sync_now(log, true);
+    if (result != BITCASK_OK)
+        return result;
+    struct bc_manifest edit;
+    result = bc_manifest_begin(log->manifest, 0, &edit);
+    if (result != BITCASK_OK)
+        return result;
+    struct bc_file *drop[2] = {unlist_if_empty(&edit, log->next), unlist_if_empty(&edit, active)};
+    if (active != NULL && drop[1] == NULL) {
+        struct bc_manifest_file *listed = bc_manifest_find(&edit, active->name.id);
+        listed->state = BC_MANIFEST_SEALED;
+        listed->flags = BC_MANIFEST_CLEAN;
+        listed->end = log->tail;
+        listed->min_sequence = atomic_load(&active->min_sequence);
+        listed->max_sequence = atomic_load(&active->max_sequence);
+    }
+    result = bc_manifest_commit(log->manifest, &edit);
+    if (result != BITCASK_OK)
+        return result;
+    log->active = log->next = NULL;
+    for (size_t i = 0; i < BC_ARRAY_SIZE(drop); i++)
+        if (drop[i] != NULL)
+            bc_log_drop_file(log, drop[i]);
+    if (active != NULL && drop[1] == NULL) {
+        trim(log, active);
+        atomic_store(&active->state, BC_FILE_SEALED);
+        atomic_store(&active->needs_hint, true);
+        bc_filetable_hand_over(log->files, active);
+    }
+    return BITCASK_OK;
+}

@@ -1,0 +1,139 @@
+/* Group commit. One thread holds the sync token and syncs for all who wait; a caller waits only for a round that covers him or
+ * for the one that is under way. */
+#include "bitcask/error.h"
+#include "bitcask/log_internal.h"
+
+/* What a waiter is told when the round that was to cover him failed. */
+static int outcome_unknown(void)
+{
+    return bc_fail(BITCASK_IO, bitcask_last_error()->sys_errno, NULL, 0,
+                   "a sync failed: whether the write is durable is unknown; the handle refuses writes from now on");
+}
+
+static int sync_file(struct bc_log *log, struct bc_file *f)
+{
+    const struct bc_io *io = log->dir->io;
+    int error = io->sync(io->ctx, atomic_load(&f->fd));
+    if (error != 0) {
+        char name[BC_NAME_SIZE];
+        bc_data_name(name, f->name.id);
+        (void)bc_health_poison(log->health, error, name, "cannot sync");
+        return bc_fail(BITCASK_IO, error, name, 0,
+                       "%s: cannot sync: whether the write is durable is unknown; the handle refuses writes from now on", name);
+    }
+    /* A guarded fault or another sync may have poisoned the handle meanwhile: then this success vouches for nothing. */
+    return bc_health_poisoned(log->health) ? outcome_unknown() : BITCASK_OK;
+}
+
+/* The full file first: until it is sealed nothing in the active one may be acknowledged. */
+static int finish_sealing(struct bc_log *log, struct bc_file *full, uint64_t *ret_durable)
+{
+    uint64_t end = atomic_load(&full->end);
+    if (full->synced < end) {
+        int result = sync_file(log, full);
+        if (result != BITCASK_OK)
+            return result;
+        full->synced = end;
+    }
+    *ret_durable = atomic_load(&full->max_sequence);
+    return bc_log_seal(log);
+}
+
+/* Holding the token: one round. *ret_durable says how far it came, also on failure. */
+static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durable)
+{
+    bc_log_lock(log);
+    struct bc_file *full = log->sealing, *active = log->active;
+    uint64_t end = log->tail, target = bc_log_sequence(log) - 1;
+    bc_log_unlock(log);
+
+    int result = BITCASK_OK;
+    if (full != NULL)
+        result = finish_sealing(log, full, ret_durable);
+    if (result != BITCASK_OK || !with_active)
+        return result;
+    if (bc_health_poisoned(log->health))
+        return outcome_unknown();
+    if (active != NULL && active->synced < end) {
+        result = sync_file(log, active);
+        if (result != BITCASK_OK)
+            return result;
+        active->synced = end;
+        /* The mark's slots are written by the token's holder alone and never step back. */
+        char *map = log->options.mapped ? atomic_load(&active->map) : NULL;
+        bc_datafile_mark_store(log->dir, atomic_load(&active->fd), map, active->name.nonce, ++active->mark_counter, end);
+    }
+    bc_log_lock(log);
+    if (log->active == active)
+        log->unsynced_since = end;
+    bc_log_unlock(log);
+    const struct bc_io *io = log->dir->io;
+    atomic_store(&log->last_sync_ms, io->monotonic_ms(io->ctx));
+    *ret_durable = target;
+    return BITCASK_OK;
+}
+
+void bc_log_token_take(struct bc_log *log)
+{
+    pthread_mutex_lock(&log->sync);
+    while (log->syncing)
+        pthread_cond_wait(&log->turn[log->round % 2], &log->sync);
+    log->syncing = true;
+    pthread_mutex_unlock(&log->sync);
+}
+
+void bc_log_token_give(struct bc_log *log, uint64_t durable)
+{
+    pthread_mutex_lock(&log->sync);
+    log->syncing = false;
+    log->durable = BC_MAX(log->durable, durable);
+    /* Those of this round are done or must look again; of those behind them one leads. */
+    pthread_cond_broadcast(&log->turn[log->round % 2]);
+    log->round++;
+    pthread_cond_signal(&log->turn[log->round % 2]);
+    pthread_mutex_unlock(&log->sync);
+}
+
+int bc_log_sync_now(struct bc_log *log, bool with_active)
+{
+    uint64_t durable = 0;
+    bc_log_token_take(log);
+    int result = sync_round(log, with_active, &durable);
+    bc_log_token_give(log, durable);
+    return result;
+}
+
+int bc_log_sync(struct bc_log *log, uint64_t sequence)
+{
+    int result = BITCASK_OK;
+    pthread_mutex_lock(&log->sync);
+    while (log->durable < sequence) {
+        if (bc_health_poisoned(log->health)) {
+            result = outcome_unknown();
+            break;
+        }
+        if (log->syncing) {
+            /* Covered by the running round, or to be woken when it is over and the next one needs a leader. */
+            unsigned turn = log->round + (sequence <= log->sync_covers ? 0U : 1U);
+            pthread_cond_wait(&log->turn[turn % 2], &log->sync);
+            continue;
+        }
+        log->syncing = true;
+        log->sync_covers = bc_log_sequence(log) - 1;
+        pthread_mutex_unlock(&log->sync);
+        uint64_t durable = 0;
+        result = sync_round(log, true, &durable);
+        bc_log_token_give(log, durable);
+        pthread_mutex_lock(&log->sync);
+        if (result != BITCASK_OK)
+            break;
+    }
+    /* The round may have failed behind what this caller needs. */
+    if (log->durable >= sequence)
+        result = BITCASK_OK;
+    /* This caller may have been woken to lead and have found himself served: the next one must not sleep on. */
+    if (!log->syncing)
+        pthread_cond_signal(&log->turn[log->round % 2]);
+    pthread_mutex_unlock(&log->sync);
+    return result;
+}

@@ -1,0 +1,240 @@
+/* get, read and info: one KeyDir probe and one data access, no lock. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bitcask/db.h"
+#include "bitcask/error.h"
+
+int bc_found_corrupt(const struct bc_found *f, const char *what)
+{
+    char name[BC_NAME_SIZE];
+    bc_data_name(name, f->file->name.id);
+    return bc_fail(BITCASK_CORRUPT, 0, name, f->entry.offset, "%s: the record at byte %llu is damaged (%s)", name,
+                   (unsigned long long)f->entry.offset, what);
+}
+
+void bc_found_release(bitcask *db, struct bc_found *f)
+{
+    bc_free(&db->allocator, f->owned);
+    f->owned = NULL;
+}
+
+/* Brings the record's bytes within reach: all of them, or as much as its head can be. */
+static int fetch(bitcask *db, struct bc_found *f, bool with_value, const char **ret, size_t *ret_size)
+{
+    size_t size = (size_t)f->entry.footprint;
+    for (;;) {
+        const char *map = atomic_load_explicit(&f->file->map, memory_order_acquire);
+        if (bc_likely(map != NULL)) {
+            if (!atomic_load_explicit(&f->file->recent, memory_order_relaxed))
+                atomic_store_explicit(&f->file->recent, true, memory_order_relaxed);
+            *ret = map + f->entry.offset;
+            *ret_size = size;
+            return BITCASK_OK;
+        }
+        if (!db->files.mapped || f->file->by_descriptor)
+            break;
+        int result = bc_filetable_open(&db->files, f->file);
+        if (result != BITCASK_OK)
+            return result;
+    }
+    if (!with_value)
+        size = BC_MIN(size, BC_RECORD_HEADER + BC_RECORD_EXPIRY + BC_KEY_MAX);
+    f->owned = bc_alloc(&db->allocator, size);
+    if (f->owned == NULL)
+        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to read a record of %zu bytes", size);
+    *ret = f->owned;
+    *ret_size = size;
+    return bc_filetable_read(&db->files, f->file, f->entry.offset, f->owned, size);
+}
+
+enum match { MATCH, OTHER_KEY, DAMAGED };
+
+static enum match match(struct bc_found *f, const char *bytes, size_t size, const void *key, size_t key_size)
+{
+    f->seed = bc_record_seed(f->file->name.nonce, f->entry.offset);
+    if (bc_record_decode(&f->record, bytes, size, f->seed) != BC_RECORD_OK || f->record.type != BC_RECORD_PUT ||
+        bc_record_footprint(&f->record) != f->entry.footprint)
+        return DAMAGED;
+    f->key = bytes + bc_record_head_size(&f->record);
+    f->value = f->key + f->record.key_size;
+    return f->record.key_size == key_size && memcmp(f->key, key, key_size) == 0 ? MATCH : OTHER_KEY;
+}
+
+/* What lookup could not settle: a record that does not answer for its key, or more equal tags than it stores. The arena knows
+ * whose the slots are. */
+static int find_exactly(bitcask *db, uint64_t hash, const void *key, size_t key_size, bool with_value, struct bc_found *f)
+{
+    int64_t expire_at_ms;
+    if (!bc_keydir_find(db->keydir, hash, key, key_size, &f->entry, &expire_at_ms))
+        return bc_answer(BITCASK_NOT_FOUND);
+    if (expire_at_ms != 0 && expire_at_ms <= bc_clock_now(&db->clock))
+        return bc_answer(BITCASK_NOT_FOUND);
+    f->file = bc_filetable_get(&db->files, f->entry.file);
+    const char *bytes;
+    size_t size;
+    int result = fetch(db, f, with_value, &bytes, &size);
+    if (result != BITCASK_OK)
+        return result;
+    enum match matched = match(f, bytes, size, key, key_size);
+    return matched == MATCH ? BITCASK_OK : bc_found_corrupt(f, matched == DAMAGED ? "its head" : "it has another key");
+}
+
+int bc_find(bitcask *db, uint64_t hash, const void *key, size_t key_size, bool with_value, struct bc_found *ret)
+{
+    struct bc_entry candidates[BC_KEYDIR_CANDIDATES];
+    unsigned count = bc_keydir_lookup(db->keydir, hash, candidates);
+    bool sure = count <= BC_KEYDIR_CANDIDATES;
+    ret->owned = NULL;
+    for (unsigned i = 0; i < count && sure; i++) {
+        const char *bytes;
+        size_t size;
+        ret->entry = candidates[i];
+        ret->file = bc_filetable_get(&db->files, candidates[i].file);
+        int result = fetch(db, ret, with_value, &bytes, &size);
+        enum match matched = result == BITCASK_OK ? match(ret, bytes, size, key, key_size) : DAMAGED;
+        if (bc_likely(matched == MATCH)) {
+            if (ret->record.expire_at_ms == 0 || ret->record.expire_at_ms > bc_clock_now(&db->clock))
+                return BITCASK_OK;
+            bc_found_release(db, ret);
+            return bc_answer(BITCASK_NOT_FOUND);
+        }
+        bc_found_release(db, ret);
+        sure = matched == OTHER_KEY;
+    }
+    if (bc_likely(sure))
+        return bc_answer(BITCASK_NOT_FOUND);
+    int result = find_exactly(db, hash, key, key_size, with_value, ret);
+    if (result != BITCASK_OK)
+        bc_found_release(db, ret);
+    return result;
+}
+
+bool bc_find_again(bitcask *db, int result, unsigned attempt)
+{
+    if (bc_unlikely(bc_filetable_reclaimable(&db->files)))
+        bc_filetable_reclaim(&db->files);
+    if (bc_likely(result != BITCASK_IO) || attempt > 8)
+        return false;
+    int sys_errno = bitcask_last_error()->sys_errno;
+    return (sys_errno == EMFILE || sys_errno == ENFILE) && bc_filetable_shrink(&db->files);
+}
+
+/* The copy is what is checked: what the caller gets is what the CRC vouches for. */
+static int copy_value(const struct bc_found *f, void *dst)
+{
+    if (f->record.value_size != 0)
+        memcpy(dst, f->value, f->record.value_size);
+    if (bc_unlikely(!bc_record_value_ok(&f->record, dst, f->seed)))
+        return bc_found_corrupt(f, "its value");
+    return BITCASK_OK;
+}
+
+static int get_once(bitcask *db, const void *key, size_t key_size, void **ret_value, size_t *ret_size)
+{
+    struct bc_found f;
+    uint64_t hash = bc_keydir_hash(db->keydir, key, key_size);
+    unsigned pin = bc_pins_enter(db->pins);
+    int result = bc_find(db, hash, key, key_size, true, &f);
+    if (result == BITCASK_OK) {
+        void *value = malloc(f.record.value_size == 0 ? 1 : f.record.value_size);
+        if (value == NULL)
+            result = bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory for a value of %u bytes", f.record.value_size);
+        else
+            result = copy_value(&f, value);
+        if (result == BITCASK_OK) {
+            *ret_value = value;
+            *ret_size = f.record.value_size;
+        } else {
+            free(value);
+        }
+        bc_found_release(db, &f);
+    }
+    bc_pins_leave(db->pins, pin);
+    return result;
+}
+
+int bitcask_get(bitcask *db, const void *key, size_t key_size, void **ret_value, size_t *ret_size)
+{
+    int result = bc_key_check(key, key_size);
+    for (unsigned attempt = 0; result == BITCASK_OK; attempt++) {
+        result = get_once(db, key, key_size, ret_value, ret_size);
+        if (!bc_find_again(db, result, attempt))
+            break;
+        result = BITCASK_OK;
+    }
+    return result;
+}
+
+static int read_once(bitcask *db, const void *key, size_t key_size, void *buf, size_t capacity, size_t *ret_size)
+{
+    struct bc_found f;
+    uint64_t hash = bc_keydir_hash(db->keydir, key, key_size);
+    unsigned pin = bc_pins_enter(db->pins);
+    int result = bc_find(db, hash, key, key_size, true, &f);
+    if (result == BITCASK_OK) {
+        if (f.record.value_size > capacity) {
+            *ret_size = f.record.value_size;
+            result = bc_answer(BITCASK_SHORT_BUFFER);
+        } else {
+            result = copy_value(&f, buf);
+        }
+        if (result == BITCASK_OK)
+            *ret_size = f.record.value_size;
+        bc_found_release(db, &f);
+    }
+    bc_pins_leave(db->pins, pin);
+    return result;
+}
+
+int bitcask_read(bitcask *db, const void *key, size_t key_size, void *buf, size_t capacity, size_t *ret_size)
+{
+    int result = bc_key_check(key, key_size);
+    if (result == BITCASK_OK && buf == NULL && capacity != 0)
+        result = bc_fail(BITCASK_INVALID, 0, NULL, 0, "buf is NULL but has a capacity");
+    for (unsigned attempt = 0; result == BITCASK_OK; attempt++) {
+        result = read_once(db, key, key_size, buf, capacity, ret_size);
+        if (!bc_find_again(db, result, attempt))
+            break;
+        result = BITCASK_OK;
+    }
+    return result;
+}
+
+static int info_once(bitcask *db, const void *key, size_t key_size, bitcask_key_info *ret)
+{
+    struct bc_found f;
+    uint64_t hash = bc_keydir_hash(db->keydir, key, key_size);
+    unsigned pin = bc_pins_enter(db->pins);
+    int result = bc_find(db, hash, key, key_size, false, &f);
+    if (result == BITCASK_OK) {
+        *ret = (bitcask_key_info){sizeof *ret, f.record.value_size, f.record.sequence, f.record.expire_at_ms};
+        bc_found_release(db, &f);
+    }
+    bc_pins_leave(db->pins, pin);
+    return result;
+}
+
+int bitcask_info(bitcask *db, const void *key, size_t key_size, bitcask_key_info *ret)
+{
+    bitcask_key_info info = BITCASK_KEY_INFO_INIT;
+    int result = bc_key_check(key, key_size);
+    for (unsigned attempt = 0; result == BITCASK_OK; attempt++) {
+        result = info_once(db, key, key_size, &info);
+        if (!bc_find_again(db, result, attempt))
+            break;
+        result = BITCASK_OK;
+    }
+    return result == BITCASK_OK ? bc_result_copy(ret, &info, sizeof info) : result;
+}
+
+void bitcask_free(void *ptr)
+{
+    free(ptr);
+}
+
+int64_t bitcask_now_ms(bitcask *db)
+{
+    return bc_clock_now(&db->clock);
+}

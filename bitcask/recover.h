@@ -1,0 +1,29 @@
+/* recover.h - where the log ends: after anything but a clean close the last one or two data files are listed open, and what
+ * their tails hold decides what is in the store.
+ *
+ * Nothing is modified here. The ends that are found become facts with the MANIFEST that the caller commits; until then the same
+ * recovery finds the same ends again, however often it is cut off.
+ */
+#ifndef BC_RECOVER_H
+#define BC_RECOVER_H
+
+#include "bitcask/directory.h"
+#include "bitcask/format_manifest.h"
+#include "bitcask/health.h"
+
+#define BC_OPEN_FILES_MAX 2U
+
+struct bc_recovery {
+    bool changed;                             /* the MANIFEST has ends or files that the durable one has not */
+    size_t dropped_count;                     /* files that left it: empty, or void behind a predecessor's cut */
+    uint64_t dropped[BC_OPEN_FILES_MAX];      /* their ids */
+    uint64_t cut_bytes;                       /* of torn tail, zeros not counted */
+};
+
+/* Turns every open entry of m into a sealed one, or drops it. read_only: a writer may be at work, so the files are taken as far
+ * as they are good now, and nothing is synced. OK, CORRUPT (damage below what was known durable: names file and offset), IO,
+ * NO_MEMORY, UNSUPPORTED. */
+int bc_recover(const struct bc_directory *, const bitcask_allocator *, const struct bc_health *, bool read_only,
+               struct bc_manifest *m, struct bc_recovery *ret) bc_must_check;
+
+#endif

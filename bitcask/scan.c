@@ -1,0 +1,168 @@
+#include "bitcask/scan.h"
+
+#include <string.h>
+
+#include "bitcask/crc.h"
+#include "bitcask/directory.h"
+#include "bitcask/error.h"
+
+#define SCAN_BUFFER (512U << 10) /* sequential reads of this size run at the disk's speed; holds the largest head many times   \
+                                  */
+
+int bc_scan_init(struct bc_scan *s, const struct bc_io *io, const bitcask_allocator *a, int fd, const struct bc_file_name *name,
+                 uint64_t start, uint64_t limit)
+{
+    char *buffer = bc_alloc(a, SCAN_BUFFER);
+    if (buffer == NULL)
+        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to scan a data file");
+    *s = (struct bc_scan){.io = io,
+                          .allocator = a,
+                          .buffer = buffer,
+                          .capacity = SCAN_BUFFER,
+                          .buffer_offset = start,
+                          .fd = fd,
+                          .name = *name,
+                          .next = start,
+                          .limit = limit};
+    return BITCASK_OK;
+}
+
+void bc_scan_free(struct bc_scan *s)
+{
+    bc_free(s->allocator, s->buffer);
+    s->buffer = NULL;
+}
+
+static int failed(const struct bc_scan *s, int error)
+{
+    char name[BC_NAME_SIZE];
+    bc_data_name(name, s->name.id);
+    return bc_fail_io(error, name, "cannot read");
+}
+
+/* Brings bytes from offset on into the buffer, as many as fit below limit, and returns where they are and how many. What the
+ * buffer already holds of them is kept. */
+static int fill(struct bc_scan *s, uint64_t offset, size_t want, const char **ret, size_t *ret_size)
+{
+    uint64_t have_end = s->buffer_offset + s->filled;
+    uint64_t left = s->limit - offset;
+    if (want > left)
+        want = (size_t)left;
+    if (offset < s->buffer_offset || offset + want > have_end) {
+        size_t keep = offset >= s->buffer_offset && offset < have_end ? (size_t)(have_end - offset) : 0;
+        memmove(s->buffer, s->buffer + (s->filled - keep), keep);
+        size_t room = (size_t)BC_MIN((uint64_t)(s->capacity - keep), left - keep);
+        size_t got;
+        int error = s->io->read(s->io->ctx, s->fd, offset + keep, s->buffer + keep, room, &got);
+        if (error != 0)
+            return error;
+        s->buffer_offset = offset;
+        s->filled = keep + got;
+        have_end = offset + s->filled;
+    }
+    *ret = s->buffer + (offset - s->buffer_offset);
+    *ret_size = (size_t)(have_end - offset);
+    return 0;
+}
+
+/* The value is checked in pieces: it may be larger than the buffer, and the head's sizes are trusted only as far as the file
+ * goes. A file that ends early has a bad value. */
+static int check_value(struct bc_scan *s, uint32_t seed)
+{
+    uint64_t at = s->offset + bc_record_head_size(&s->record) + s->record.key_size;
+    uint64_t left = s->record.value_size;
+    uint32_t crc = ~seed;
+    while (left > 0) {
+        const char *bytes;
+        size_t size;
+        int error = fill(s, at, (size_t)BC_MIN(left, (uint64_t)s->capacity), &bytes, &size);
+        if (error != 0)
+            return error;
+        size = (size_t)BC_MIN((uint64_t)size, left);
+        if (size == 0)
+            break;
+        crc = bc_crc32(crc, bytes, size);
+        at += size;
+        left -= size;
+    }
+    s->value_ok = left == 0 && crc == s->record.value_crc;
+    return 0;
+}
+
+enum bc_scan_result bc_scan_next(struct bc_scan *s)
+{
+    if (s->next >= s->limit)
+        return BC_SCAN_END;
+    const size_t head_max = BC_RECORD_HEADER + BC_RECORD_EXPIRY + BC_KEY_MAX;
+    uint32_t seed = bc_record_seed(s->name.nonce, s->next);
+    const char *bytes;
+    size_t size;
+    int error = fill(s, s->next, BC_RECORD_HEADER + BC_LINK_VALUE, &bytes, &size);
+    enum bc_record_check check = error != 0 ? BC_RECORD_BAD : bc_record_decode(&s->record, bytes, size, seed);
+    if (error == 0 && check == BC_RECORD_SHORT) {
+        error = fill(s, s->next, head_max, &bytes, &size);
+        if (error == 0)
+            check = bc_record_decode(&s->record, bytes, size, seed);
+    }
+    if (error != 0) {
+        failed(s, error);
+        return BC_SCAN_FAILED;
+    }
+    if (check != BC_RECORD_OK)
+        return BC_SCAN_BAD;
+    s->footprint = bc_record_footprint(&s->record);
+    if (s->footprint > s->limit - s->next)
+        return BC_SCAN_BAD;
+    s->offset = s->next;
+    bool large = bc_record_head_size(&s->record) + s->record.key_size + (size_t)s->record.value_size > size;
+    if (!large) {
+        s->key = bytes + bc_record_head_size(&s->record);
+        const char *value = bytes + bc_record_head_size(&s->record) + s->record.key_size;
+        s->value_ok = bc_record_value_ok(&s->record, value, seed);
+        s->small_value = s->record.type == BC_RECORD_PUT ? NULL : value;
+        s->next += s->footprint;
+        return BC_SCAN_RECORD;
+    }
+    error = check_value(s, seed);
+    /* Checking a large value moved the buffer: bring the key back. */
+    if (error == 0)
+        error = fill(s, s->offset, bc_record_head_size(&s->record) + s->record.key_size + BC_LINK_VALUE, &bytes, &size);
+    if (error != 0) {
+        failed(s, error);
+        return BC_SCAN_FAILED;
+    }
+    if (size < bc_record_head_size(&s->record) + s->record.key_size)
+        return BC_SCAN_BAD;
+    s->key = bytes + bc_record_head_size(&s->record);
+    s->small_value = NULL;
+    if (s->record.type != BC_RECORD_PUT) {
+        if (size < bc_record_head_size(&s->record) + s->record.value_size)
+            return BC_SCAN_BAD;
+        s->small_value = bytes + bc_record_head_size(&s->record);
+    }
+    s->next += s->footprint;
+    return BC_SCAN_RECORD;
+}
+
+enum bc_scan_result bc_scan_all_zero(struct bc_scan *s, bool *ret)
+{
+    uint64_t at = s->next;
+    *ret = true;
+    while (at < s->limit) {
+        const char *bytes;
+        size_t size;
+        int error = fill(s, at, s->capacity, &bytes, &size);
+        if (error != 0) {
+            failed(s, error);
+            return BC_SCAN_FAILED;
+        }
+        if (size == 0)
+            break;
+        if (bytes[0] != 0 || memcmp(bytes, bytes + 1, size - 1) != 0) {
+            *ret = false;
+            return BC_SCAN_BAD;
+        }
+        at += size;
+    }
+    return BC_SCAN_END;
+}
