@@ -103,7 +103,7 @@ static int body_decode(struct bc_manifest *ret, const uint8_t *p, size_t body, c
     m.cleared_below = bc_get_u64(p + 64);
     m.count = bc_get_u32(p + 72);
     /* The count is held against the bytes that are there before it may size anything. */
-    if ((body - body_size(0)) / BODY_ENTRY != m.count || body != body_size(m.count) || m.cleared_below > m.next_id)
+    if (body != body_size(m.count) || m.cleared_below > m.next_id)
         return BITCASK_CORRUPT;
     if (m.count != 0) {
         m.files = bc_alloc_zero(allocator, m.count, sizeof *m.files);

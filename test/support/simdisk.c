@@ -93,6 +93,8 @@ struct simdisk *sd_clone(struct simdisk *from)
     to->map_error = from->map_error;
     to->wall_ms = from->wall_ms;
     to->monotonic_ms = from->monotonic_ms;
+    memcpy(to->trace, from->trace, sizeof to->trace);
+    to->trace_next = from->trace_next;
     sd_collect(to);
     return to;
 }

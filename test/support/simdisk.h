@@ -43,7 +43,8 @@ struct simdisk *simdisk_new(uint64_t seed);
 void simdisk_free(struct simdisk *); /* NULL ok. Mappings that are still there stay readable and leak. */
 const struct bc_io *simdisk_io(struct simdisk *);
 
-/* Images, names and settings; no descriptors, locks, mappings, faults, counts. What a kill of the process would leave. */
+/* Images, names, settings and the trace; no descriptors, locks, mappings, faults, counts. What a kill of the process would
+ * leave. */
 struct simdisk *simdisk_clone(struct simdisk *);
 
 /* ---- power failure and kill ----

@@ -122,6 +122,10 @@ START_TEST(header_of_an_empty_hint)
     h.min_sequence = h.max_sequence = 9; /* only a link, say */
     bc_hint_header_encode(p, &h);
     ck_assert_int_eq(bc_hint_header_decode(&got, p), BC_FORMAT_OK);
+    h = sample; /* entries, but a file without records */
+    h.min_sequence = h.max_sequence = 0;
+    bc_hint_header_encode(p, &h);
+    ck_assert_int_eq(bc_hint_header_decode(&got, p), BC_FORMAT_BAD);
 }
 END_TEST
 
