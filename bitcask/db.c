@@ -108,7 +108,7 @@ static int add_files(struct opening *o)
     bitcask *db = o->db;
     for (size_t i = 0; i < o->manifest.count; i++) {
         struct bc_file *f;
-        int result = bc_filetable_add(&db->files, &o->manifest.files[i], BC_FILE_SEALED, -1, NULL, 0, &f);
+        int result = bc_filetable_add(&db->files, &o->manifest.files[i], BC_FILE_SEALED, NULL, &f);
         if (result != BITCASK_OK)
             return result;
         /* A writer trims and extends the files that it has open: they are not mapped beside it. */

@@ -55,6 +55,7 @@ struct bc_found {
     struct bc_record record;
     const char *key, *value;
     struct bc_file *file;
+    struct bc_handle *handle; /* that the bytes were reached through */
     struct bc_entry entry;
     uint32_t seed;
     void *owned; /* bc_found_release() frees it */

@@ -5,13 +5,6 @@
 
 #include "bitcask/error.h"
 
-struct bc_retired_handle {
-    struct bc_retired_handle *next;
-    char *map;
-    size_t map_size;
-    int fd;
-};
-
 int bc_filetable_init(struct bc_filetable *t, const struct bc_directory *dir, const bitcask_allocator *a, struct bc_pins *pins,
                       const struct bc_uuid *store, bool mapped, uint32_t budget)
 {
@@ -27,18 +20,9 @@ int bc_filetable_init(struct bc_filetable *t, const struct bc_directory *dir, co
     return BITCASK_OK;
 }
 
-static void close_handle(const struct bc_filetable *t, char *map, size_t map_size, int fd)
-{
-    const struct bc_io *io = t->dir->io;
-    if (map != NULL)
-        io->unmap(io->ctx, map, map_size);
-    if (fd >= 0)
-        io->close(io->ctx, fd);
-}
-
 static void free_file(struct bc_filetable *t, struct bc_file *f)
 {
-    close_handle(t, atomic_load(&f->map), f->map_size, atomic_load(&f->fd));
+    bc_handle_unref(atomic_load(&f->handle));
     bc_free(t->allocator, f);
 }
 
@@ -82,18 +66,16 @@ static int take_index(struct bc_filetable *t, uint32_t *ret)
     return BITCASK_OK;
 }
 
-int bc_filetable_add(struct bc_filetable *t, const struct bc_manifest_file *listed, enum bc_file_state state, int fd, void *map,
-                     size_t map_size, struct bc_file **ret)
+int bc_filetable_add(struct bc_filetable *t, const struct bc_manifest_file *listed, enum bc_file_state state,
+                     struct bc_handle *handle, struct bc_file **ret)
 {
     struct bc_file *f = bc_alloc_zero(t->allocator, 1, sizeof *f);
     if (f == NULL)
         return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory for a file");
     f->name = listed->name;
     f->kind = listed->kind;
-    f->map_size = map_size;
     atomic_init(&f->state, (uint32_t)state);
-    atomic_init(&f->map, map);
-    atomic_init(&f->fd, fd);
+    atomic_init(&f->handle, handle);
     atomic_init(&f->end, listed->end);
     atomic_init(&f->min_sequence, listed->min_sequence);
     atomic_init(&f->max_sequence, listed->max_sequence);
@@ -140,22 +122,22 @@ int bc_filetable_each(struct bc_filetable *t, bc_file_fn fn, void *arg)
     return result;
 }
 
-/* Under cache: takes a handle away from a file; it closes after the grace period. Without memory for the note the handle stays.
- */
-static bool detach(struct bc_filetable *t, struct bc_file *f)
+/* Under cache: a handle that is no file's any more; the table's reference goes after the grace period. */
+static void retire(struct bc_filetable *t, struct bc_handle *h)
 {
-    struct bc_retired_handle *h = bc_alloc(t->allocator, sizeof *h);
     if (h == NULL)
-        return false;
-    h->map = atomic_exchange(&f->map, NULL);
-    h->map_size = f->map_size;
-    h->fd = atomic_exchange(&f->fd, -1);
+        return;
     h->next = t->retired;
     t->retired = h;
     atomic_store(&t->reclaimable, true);
+}
+
+/* Under cache. */
+static void detach(struct bc_filetable *t, struct bc_file *f)
+{
+    retire(t, atomic_exchange(&f->handle, NULL));
     f->cached = false;
     t->open_count--;
-    return true;
 }
 
 /* Under cache: the CLOCK hand passes over the files and stops at one that was not used since its last turn. */
@@ -166,7 +148,7 @@ static void evict_one(struct bc_filetable *t, const struct bc_file *keep)
         if (f == NULL || !f->cached || f == keep)
             continue;
         if (!atomic_exchange_explicit(&f->recent, false, memory_order_relaxed)) {
-            (void)detach(t, f);
+            detach(t, f);
             return;
         }
     }
@@ -182,82 +164,90 @@ void bc_filetable_hand_over(struct bc_filetable *t, struct bc_file *f)
     pthread_mutex_unlock(&t->cache);
 }
 
-int bc_filetable_take_over(struct bc_filetable *t, struct bc_file *f, int fd, void *map, size_t map_size)
+void bc_filetable_take_over(struct bc_filetable *t, struct bc_file *f, struct bc_handle *handle)
 {
-    int result = BITCASK_OK;
     pthread_mutex_lock(&t->cache);
-    if (f->cached && !detach(t, f)) {
-        result = bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to go on in a data file");
-    } else {
-        f->map_size = map_size;
-        atomic_store_explicit(&f->map, map, memory_order_release);
-        atomic_store_explicit(&f->fd, fd, memory_order_release);
-    }
+    if (f->cached)
+        t->open_count--;
+    f->cached = false;
+    retire(t, atomic_exchange(&f->handle, handle));
     pthread_mutex_unlock(&t->cache);
-    return result;
 }
 
-static int open_handle(struct bc_filetable *t, struct bc_file *f)
+/* Maps what the descriptor has and makes both a handle. fd is taken over on success. */
+static int make_handle(struct bc_filetable *t, struct bc_file *f, int fd, uint64_t size, struct bc_handle **ret)
 {
     const struct bc_io *io = t->dir->io;
-    int fd;
-    struct bc_io_stat st;
-    int result = bc_datafile_open(t->dir, &t->store, &f->name, 0, &fd, &st);
-    if (result != BITCASK_OK)
-        return result;
     char name[BC_NAME_SIZE];
     bc_data_name(name, f->name.id);
     uint64_t end = atomic_load(&f->end);
     void *map = NULL;
-    if (st.size < end) {
-        result = bc_fail(BITCASK_CORRUPT, 0, name, st.size, "%s: %llu bytes long, should have %llu", name,
-                         (unsigned long long)st.size, (unsigned long long)end);
-    } else if (t->mapped && !f->by_descriptor) {
+    if (size < end)
+        return bc_fail(BITCASK_CORRUPT, 0, name, size, "%s: %llu bytes long, should have %llu", name, (unsigned long long)size,
+                       (unsigned long long)end);
+    if (t->mapped && !f->by_descriptor) {
         int error = io->map(io->ctx, fd, (size_t)end, false, &map);
         if (error != 0)
-            result = bc_fail_io(error, name, "cannot map");
+            return bc_fail_io(error, name, "cannot map");
     }
+    *ret = bc_handle_new(t->allocator, io, fd, map, (size_t)end);
+    if (*ret != NULL)
+        return BITCASK_OK;
+    if (map != NULL)
+        io->unmap(io->ctx, map, (size_t)end);
+    return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to open a data file");
+}
+
+/* Under cache. */
+static int open_handle(struct bc_filetable *t, struct bc_file *f)
+{
+    int fd;
+    struct bc_io_stat st;
+    struct bc_handle *h = NULL;
+    int result = bc_datafile_open(t->dir, &t->store, &f->name, 0, &fd, &st);
+    if (result != BITCASK_OK)
+        return result;
+    result = make_handle(t, f, fd, st.size, &h);
     if (result != BITCASK_OK) {
-        io->close(io->ctx, fd);
+        t->dir->io->close(t->dir->io->ctx, fd);
         return result;
     }
-    f->map_size = (size_t)end;
-    atomic_store_explicit(&f->map, map, memory_order_release);
-    atomic_store_explicit(&f->fd, fd, memory_order_release);
+    atomic_store_explicit(&f->handle, h, memory_order_release);
     f->cached = true;
-    t->open_count++;
+    if (++t->open_count > t->budget)
+        evict_one(t, f);
     return BITCASK_OK;
 }
 
-int bc_filetable_open(struct bc_filetable *t, struct bc_file *f)
+int bc_filetable_open(struct bc_filetable *t, struct bc_file *f, struct bc_handle **ret)
 {
-    atomic_store_explicit(&f->recent, true, memory_order_relaxed);
-    if (atomic_load_explicit(&f->fd, memory_order_acquire) >= 0)
-        return BITCASK_OK;
+    if (!atomic_load_explicit(&f->recent, memory_order_relaxed))
+        atomic_store_explicit(&f->recent, true, memory_order_relaxed);
+    /* Another thread may evict it at any time; what was loaded stays usable until the pin is left. */
+    struct bc_handle *h = bc_file_handle(f);
     int result = BITCASK_OK;
-    pthread_mutex_lock(&t->cache);
-    if (atomic_load(&f->fd) < 0) {
-        result = open_handle(t, f);
-        if (result == BITCASK_OK && t->open_count > t->budget)
-            evict_one(t, f);
+    if (h == NULL) {
+        pthread_mutex_lock(&t->cache);
+        h = bc_file_handle(f);
+        if (h == NULL)
+            result = open_handle(t, f);
+        h = bc_file_handle(f);
+        pthread_mutex_unlock(&t->cache);
     }
-    pthread_mutex_unlock(&t->cache);
+    if (result == BITCASK_OK)
+        *ret = h;
     return result;
 }
 
 int bc_filetable_read(struct bc_filetable *t, struct bc_file *f, uint64_t offset, void *buf, size_t size)
 {
-    int result = bc_filetable_open(t, f);
+    struct bc_handle *h;
+    int result = bc_filetable_open(t, f, &h);
     if (result != BITCASK_OK)
         return result;
-    /* Another thread may evict the handle at any time: what was loaded stays usable until the pin is left, and where it was
-     * taken away in between it is opened again. */
-    int fd = atomic_load_explicit(&f->fd, memory_order_acquire);
-    if (fd < 0)
-        return bc_filetable_read(t, f, offset, buf, size);
     char name[BC_NAME_SIZE];
     size_t got;
-    int error = t->dir->io->read(t->dir->io->ctx, fd, offset, buf, size, &got);
+    int error = t->dir->io->read(t->dir->io->ctx, h->fd, offset, buf, size, &got);
     bc_data_name(name, f->name.id);
     if (error != 0)
         return bc_fail_io(error, name, "cannot read");
@@ -270,22 +260,23 @@ int bc_filetable_read(struct bc_filetable *t, struct bc_file *f, uint64_t offset
 int bc_filetable_remap(struct bc_filetable *t, struct bc_file *f, size_t size)
 {
     const struct bc_io *io = t->dir->io;
-    struct bc_retired_handle *h = bc_alloc(t->allocator, sizeof *h);
-    if (h == NULL)
-        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to map a larger file");
+    struct bc_handle *old = bc_file_handle(f);
     void *map;
-    int error = io->map(io->ctx, atomic_load(&f->fd), size, true, &map);
-    if (error != 0) {
-        char name[BC_NAME_SIZE];
-        bc_data_name(name, f->name.id);
-        bc_free(t->allocator, h);
+    char name[BC_NAME_SIZE];
+    bc_data_name(name, f->name.id);
+    int error = io->map(io->ctx, old->fd, size, true, &map);
+    if (error != 0)
         return bc_fail_io(error, name, "cannot map");
+    struct bc_handle *h = bc_handle_new(t->allocator, io, old->fd, map, size);
+    if (h == NULL) {
+        io->unmap(io->ctx, map, size);
+        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to map a larger file");
     }
     pthread_mutex_lock(&t->cache);
-    *h = (struct bc_retired_handle){t->retired, atomic_exchange(&f->map, map), f->map_size, -1};
-    t->retired = h;
-    f->map_size = size;
-    atomic_store(&t->reclaimable, true);
+    /* The descriptor stays the one that was opened before the first write: a failed write-back is reported to it. */
+    old->owns_fd = false;
+    atomic_store_explicit(&f->handle, h, memory_order_release);
+    retire(t, old);
     pthread_mutex_unlock(&t->cache);
     return BITCASK_OK;
 }
@@ -293,7 +284,7 @@ int bc_filetable_remap(struct bc_filetable *t, struct bc_file *f, size_t size)
 void bc_filetable_reclaim(struct bc_filetable *t)
 {
     pthread_mutex_lock(&t->cache);
-    struct bc_retired_handle *retired = t->retired;
+    struct bc_handle *retired = t->retired;
     struct bc_file *removed = t->removed;
     t->retired = NULL;
     t->removed = NULL;
@@ -303,10 +294,9 @@ void bc_filetable_reclaim(struct bc_filetable *t)
         return;
     bc_pins_synchronize(t->pins);
     while (retired != NULL) {
-        struct bc_retired_handle *h = retired;
+        struct bc_handle *h = retired;
         retired = h->next;
-        close_handle(t, h->map, h->map_size, h->fd);
-        bc_free(t->allocator, h);
+        bc_handle_unref(h);
     }
     while (removed != NULL) {
         struct bc_file *f = removed;

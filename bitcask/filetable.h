@@ -1,8 +1,8 @@
 /* filetable.h - the data files of an open store by the small index that KeyDir slots hold, and the cache of open files.
  *
- * Readers take no lock: they are inside a pin (pins.h) from before the KeyDir probe until they are done with the bytes, and load
- * a file and its mapping as atomics. What is taken away from them (an evicted handle, a removed file) is detached first and
- * closed after a grace period.
+ * Readers take no lock: they are inside a pin (pins.h) from before the KeyDir probe until they are done with the bytes, and
+ * load a file and its mapping as atomics. What is taken away from them (an evicted handle, a removed file) is detached first
+ * and closed after a grace period.
  *
  * Locks: main (rwlock) guards which files exist; add and remove take it for writing, walks for reading. cache (mutex) guards
  * the handles of sealed files and their budget. Handles of files that are being written belong to the log and are not counted.
@@ -15,6 +15,7 @@
 
 #include "bitcask/datafile.h"
 #include "bitcask/format_manifest.h"
+#include "bitcask/handle.h"
 #include "bitcask/health.h"
 #include "bitcask/keydir.h"
 #include "bitcask/pins.h"
@@ -33,13 +34,11 @@ struct bc_file {
     uint32_t kind; /* BC_DATA_KIND_* */
     _Atomic uint32_t state;
 
-    _Atomic(char *) map; /* NULL: not mapped */
-    _Atomic int fd;      /* -1: not open */
-    size_t map_size;
-    bool by_descriptor;      /* never mapped: somebody else is writing it (a read-only handle's open files) */
-    bool cached;             /* under cache: the handle counts against the budget and may be evicted */
-    atomic_bool recent;      /* used since the CLOCK hand passed */
-    struct bc_file *removed; /* link of the list of removed files */
+    _Atomic(struct bc_handle *) handle; /* NULL: not open */
+    bool by_descriptor;                 /* never mapped: somebody else is writing it (a read-only handle's open files) */
+    bool cached;                        /* under cache: the handle counts against the budget and may be evicted */
+    atomic_bool recent;                 /* used since the CLOCK hand passed */
+    struct bc_file *removed;            /* link of the list of removed files */
 
     _Atomic uint64_t end; /* of a sealed file; of an active one what has been appended */
     _Atomic uint64_t live_bytes, live_keys;
@@ -51,8 +50,6 @@ struct bc_file {
     atomic_bool needs_hint; /* sealed, and no hint file is known to be there */
 };
 
-struct bc_retired_handle;
-
 #define BC_FILES_PER_BLOCK 512U
 
 struct bc_filetable {
@@ -60,7 +57,7 @@ struct bc_filetable {
     const bitcask_allocator *allocator;
     struct bc_pins *pins;
     struct bc_uuid store;
-    bool mapped;   /* sealed files are read through mappings */
+    bool mapped; /* sealed files are read through mappings */
     uint32_t budget;
     pthread_rwlock_t main;
     _Atomic(struct bc_file *) *_Atomic blocks[BC_KEYDIR_FILES_MAX / BC_FILES_PER_BLOCK];
@@ -69,7 +66,7 @@ struct bc_filetable {
 
     pthread_mutex_t cache;
     uint32_t open_count, hand;
-    struct bc_retired_handle *retired;
+    struct bc_handle *retired;
     struct bc_file *removed;
     atomic_bool reclaimable; /* retired or removed is not empty */
 };
@@ -78,17 +75,17 @@ int bc_filetable_init(struct bc_filetable *, const struct bc_directory *, const 
                       const struct bc_uuid *store, bool mapped, uint32_t budget) bc_must_check;
 void bc_filetable_free(struct bc_filetable *); /* closes everything; no reader inside */
 
-/* Gives a file an index. Ownership passes to the table at once; *ret is valid until removed and reclaimed. fd and map (may be
- * -1 and NULL) are taken over. OK, NO_MEMORY, NO_SPACE (2^17 files). */
-int bc_filetable_add(struct bc_filetable *, const struct bc_manifest_file *, enum bc_file_state, int fd, void *map,
-                     size_t map_size, struct bc_file **ret) bc_must_check;
+/* Gives a file an index. *ret is valid until removed and reclaimed. The handle (NULL: opened when it is needed) is taken over.
+ * OK, NO_MEMORY, NO_SPACE (2^17 files). */
+int bc_filetable_add(struct bc_filetable *, const struct bc_manifest_file *, enum bc_file_state, struct bc_handle *,
+                     struct bc_file **ret) bc_must_check;
 /* Takes a file out of the table: no KeyDir slot points to it any more. Readers inside a pin may go on. */
 void bc_filetable_remove(struct bc_filetable *, struct bc_file *);
 
 /* The log gives a sealed file's handle to the cache: it counts from now on. */
 void bc_filetable_hand_over(struct bc_filetable *, struct bc_file *);
-/* The reverse: the log will write this file again, through fd and map (taken over; map may be NULL). OK, NO_MEMORY. */
-int bc_filetable_take_over(struct bc_filetable *, struct bc_file *, int fd, void *map, size_t map_size) bc_must_check;
+/* The reverse: the log will write this file again, through this handle, which is taken over. */
+void bc_filetable_take_over(struct bc_filetable *, struct bc_file *, struct bc_handle *);
 
 /* Replaces a file's mapping by a larger one; the old one goes when its readers have left. OK, NO_MEMORY, IO. */
 int bc_filetable_remap(struct bc_filetable *, struct bc_file *, size_t size) bc_must_check;
@@ -104,12 +101,18 @@ static inline struct bc_file *bc_filetable_get(struct bc_filetable *t, uint32_t 
     return atomic_load_explicit(&block[index % BC_FILES_PER_BLOCK], memory_order_acquire);
 }
 
-/* Makes sure that the file has an open handle (and a mapping where the table maps). May evict others. OK, CORRUPT, IO (sys_errno
- * EMFILE or ENFILE: leave the pin, bc_filetable_shrink(), try again), NO_MEMORY. */
-int bc_filetable_open(struct bc_filetable *, struct bc_file *) bc_must_check;
+/* The file's handle, opened if need be (and mapped where the table maps); may evict others. Usable until the pin is left. OK,
+ * CORRUPT, IO (sys_errno EMFILE or ENFILE: leave the pin, bc_filetable_shrink(), try again), NO_MEMORY. */
+int bc_filetable_open(struct bc_filetable *, struct bc_file *, struct bc_handle **ret) bc_must_check;
 
-/* Reads bytes of a file into a buffer: by mapping or descriptor. OK, CORRUPT (the file is shorter), IO. */
+/* Reads bytes of a file into a buffer, with a system call. OK, CORRUPT (the file is shorter), IO. */
 int bc_filetable_read(struct bc_filetable *, struct bc_file *, uint64_t offset, void *buf, size_t size) bc_must_check;
+
+/* The handle if it is open: the readers' short way. */
+static inline struct bc_handle *bc_file_handle(struct bc_file *f)
+{
+    return atomic_load_explicit(&f->handle, memory_order_acquire);
+}
 
 /* ---- outside a pin ---- */
 

@@ -66,12 +66,11 @@ static int load_record(const struct target *t, const struct bc_scan *s)
     return bc_keydir_load(keydir, hash, s->key, s->record.key_size, s->record.sequence, &e, s->record.expire_at_ms);
 }
 
-static int load_by_scan(struct bc_load *load, struct bc_file *f)
+static int load_by_scan(struct bc_load *load, struct bc_file *f, int fd)
 {
     struct target t = {load, f};
     struct bc_scan s;
-    int result =
-        bc_scan_init(&s, load->dir->io, load->allocator, atomic_load(&f->fd), &f->name, BC_DATA_START, atomic_load(&f->end));
+    int result = bc_scan_init(&s, load->dir->io, load->allocator, fd, &f->name, BC_DATA_START, atomic_load(&f->end));
     if (result != BITCASK_OK)
         return result;
     enum bc_scan_result scanned = BC_SCAN_END;
@@ -97,13 +96,14 @@ static int load_file(struct bc_load *load, struct bc_file *f)
     struct bc_hint_header header;
     bool valid = false;
     /* Opening it proves that it is there, is that file and is long enough, whatever its hint says. */
-    int result = bc_filetable_open(load->files, f);
+    struct bc_handle *h;
+    int result = bc_filetable_open(load->files, f, &h);
     if (result == BITCASK_OK && !f->by_descriptor)
         result = bc_hint_read(load->dir, load->allocator, &f->name, atomic_load(&f->end), load_entries, &t, &header, &valid);
     if (result != BITCASK_OK || valid)
         return result;
     atomic_store(&f->needs_hint, true);
-    return load_by_scan(load, f);
+    return load_by_scan(load, f, h->fd);
 }
 
 static void note_failure(struct job *j, int result)

@@ -18,8 +18,8 @@ struct bc_load {
     unsigned threads;
 };
 
-/* Loads every file of the table and counts what is live in each. Nobody else has the handle yet. OK, CORRUPT (a record whose key
- * cannot be known: names file and offset), IO, NO_MEMORY. */
+/* Loads every file of the table and counts what is live in each. Nobody else has the handle yet. OK, CORRUPT (a record whose
+ * key cannot be known: names file and offset), IO, NO_MEMORY. */
 int bc_load(struct bc_load *) bc_must_check;
 
 #endif

@@ -89,11 +89,11 @@ static int extend(struct bc_log *log, uint64_t until)
 /* The file that a fresh large record goes into must be mapped as far as the record reaches. */
 static int cover(struct bc_log *log, uint64_t until)
 {
-    if (log->map == NULL || until <= log->active->map_size)
+    if (log->map == NULL || until <= bc_file_handle(log->active)->map_size)
         return BITCASK_OK;
     int result = bc_filetable_remap(log->files, log->active, (size_t)bc_align_up(until, 4096));
     if (result == BITCASK_OK)
-        log->map = atomic_load(&log->active->map);
+        log->map = bc_file_handle(log->active)->map;
     return result;
 }
 

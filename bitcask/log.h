@@ -5,8 +5,8 @@
  *
  * Files. At most two listed files are open: the active one with either its predecessor that is being sealed, or the prepared
  * next one. Rotation only switches pointers: the next file was made, listed and mapped before. The full file is then synced,
- * sealed in the MANIFEST and trimmed by whoever holds the sync token (the one thread that may sync log files); until that MANIFEST is durable no sync in the next file is
- * acknowledged or marked, and the next file does not rotate.
+ * sealed in the MANIFEST and trimmed by whoever holds the sync token (the one thread that may sync log files); until that
+ * MANIFEST is durable no sync in the next file is acknowledged or marked, and the next file does not rotate.
  *
  * Crash. A record is in the store when its header is; it is written last. A batch is in the store when its frame is; that is
  * written last. Nothing behind the tail ever counts: what a failed write left there has a sequence that is never handed out
@@ -42,21 +42,21 @@ struct bc_log {
     void *wake_arg;
 
     pthread_mutex_t wal;
-    pthread_cond_t resumed;      /* with wal: hold is over */
-    struct bc_file *active;      /* under wal, as all up to next_sequence */
-    struct bc_file *next;        /* prepared and listed, empty */
-    struct bc_file *sealing;     /* full, not sealed in a durable MANIFEST yet */
-    struct bc_file *resumable;   /* ended by a clean close: the first write may go on in it */
-    char *map;                   /* of active; NULL where records are written */
-    int fd;                      /* of active */
-    uint64_t tail;               /* where the next record goes */
-    uint64_t allocated;          /* no store at or beyond it */
-    uint64_t prepared_until;     /* pages below it were brought in */
-    uint64_t wake_at;            /* tail that wakes the upkeep */
-    uint64_t unsynced_since;     /* tail at the last sync, of active */
-    uint64_t next_file_id;       /* above every id seen or used */
-    uint64_t cleared_below;      /* under making: of every file made from now on */
-    bool held;                   /* a clear is replacing the files: appends wait */
+    pthread_cond_t resumed;    /* with wal: hold is over */
+    struct bc_file *active;    /* under wal, as all up to next_sequence */
+    struct bc_file *next;      /* prepared and listed, empty */
+    struct bc_file *sealing;   /* full, not sealed in a durable MANIFEST yet */
+    struct bc_file *resumable; /* ended by a clean close: the first write may go on in it */
+    char *map;                 /* of active; NULL where records are written */
+    int fd;                    /* of active */
+    uint64_t tail;             /* where the next record goes */
+    uint64_t allocated;        /* no store at or beyond it */
+    uint64_t prepared_until;   /* pages below it were brought in */
+    uint64_t wake_at;          /* tail that wakes the upkeep */
+    uint64_t unsynced_since;   /* tail at the last sync, of active */
+    uint64_t next_file_id;     /* above every id seen or used */
+    uint64_t cleared_below;    /* under making: of every file made from now on */
+    bool held;                 /* a clear is replacing the files: appends wait */
     _Atomic uint64_t next_sequence;
 
     pthread_mutex_t making; /* one thread makes a log file; held across that I/O; rank: left of manifest */
@@ -64,16 +64,17 @@ struct bc_log {
 
     pthread_mutex_t sync; /* leaf: the group-commit queue */
     pthread_cond_t turn[2];
-    unsigned round;          /* under sync: waiters for round r wait on turn[r % 2] */
-    bool syncing;            /* the sync token is taken */
-    uint64_t durable;        /* every sequence up to it is durable */
-    uint64_t sync_covers;    /* what the running round will make durable */
+    unsigned round;       /* under sync: waiters for round r wait on turn[r % 2] */
+    bool syncing;         /* the sync token is taken */
+    uint64_t durable;     /* every sequence up to it is durable */
+    uint64_t sync_covers; /* what the running round will make durable */
     _Atomic int64_t last_sync_ms;
 };
 
 /* next_sequence: where this session starts. durable: all below it. */
 int bc_log_init(struct bc_log *, const struct bc_directory *, const bitcask_allocator *, struct bc_filetable *,
-                struct bc_manifest_keeper *, struct bc_health *, struct bc_clock *, const struct bc_log_options *) bc_must_check;
+                struct bc_manifest_keeper *, struct bc_health *, struct bc_clock *,
+                const struct bc_log_options *) bc_must_check;
 void bc_log_free(struct bc_log *);
 
 /* ---- append: log.c ---- */

@@ -61,12 +61,19 @@ static int create(struct bc_log *log, bool clears, struct bc_file **ret)
     int error = 0;
     if (result == BITCASK_OK && (error = io->dir_sync(io->ctx, log->dir->fd)) != 0)
         result = bc_fail_io(error, name, "cannot sync the directory");
+    struct bc_handle *handle = result == BITCASK_OK ? bc_handle_new(log->allocator, io, fd, map, map_size) : NULL;
+    if (result == BITCASK_OK && handle == NULL)
+        result = bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory for a data file");
     if (result == BITCASK_OK)
-        result = bc_filetable_add(log->files, &listed, BC_FILE_PREPARED, fd, map, map_size, ret);
+        result = bc_filetable_add(log->files, &listed, BC_FILE_PREPARED, handle, ret);
     if (result != BITCASK_OK) {
-        if (map != NULL)
-            io->unmap(io->ctx, map, map_size);
-        io->close(io->ctx, fd);
+        if (handle != NULL) {
+            bc_handle_unref(handle);
+        } else {
+            if (map != NULL)
+                io->unmap(io->ctx, map, map_size);
+            io->close(io->ctx, fd);
+        }
         (void)io->unlink(io->ctx, log->dir->fd, name);
         return result;
     }
@@ -105,8 +112,8 @@ static void activate(struct bc_log *log, struct bc_file *f, uint64_t tail, uint6
 {
     atomic_store(&f->state, BC_FILE_ACTIVE);
     log->active = f;
-    log->map = log->options.mapped ? atomic_load(&f->map) : NULL;
-    log->fd = atomic_load(&f->fd);
+    log->map = bc_file_handle(f)->map;
+    log->fd = bc_file_handle(f)->fd;
     log->tail = tail;
     log->allocated = allocated;
     log->prepared_until = tail;
@@ -165,14 +172,16 @@ static int resume(struct bc_log *log, struct bc_file *f, bool *ret_done)
         listed->flags = 0;
         result = bc_manifest_commit(log->manifest, &edit);
     }
-    if (good && result == BITCASK_OK)
-        result = bc_filetable_take_over(log->files, f, fd, map, map_size);
-    if (!good || result != BITCASK_OK) {
+    struct bc_handle *handle = NULL;
+    if (good && result == BITCASK_OK && (handle = bc_handle_new(log->allocator, io, fd, map, map_size)) == NULL)
+        result = bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to go on in a data file");
+    if (handle == NULL) {
         if (map != NULL)
             io->unmap(io->ctx, map, map_size);
         io->close(io->ctx, fd);
         return result;
     }
+    bc_filetable_take_over(log->files, f, handle);
     f->mark_counter = counter;
     f->synced = end;
     bc_log_lock(log);
@@ -232,7 +241,7 @@ int bc_log_prepare_next(struct bc_log *log)
     int result = wanted ? create_listed(log, &f) : BITCASK_OK;
     if (f != NULL) {
         const struct bc_io *io = log->dir->io;
-        char *map = atomic_load(&f->map);
+        char *map = bc_file_handle(f)->map;
         if (map != NULL)
             (void)io->populate(io->ctx, map, (size_t)BC_MIN(BC_LOG_FIRST_STEP, log->options.max_file_size));
         bc_log_lock(log);

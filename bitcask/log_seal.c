@@ -14,12 +14,12 @@
 static void trim(struct bc_log *log, struct bc_file *f)
 {
     const struct bc_io *io = log->dir->io;
-    char *map = atomic_load(&f->map);
+    struct bc_handle *h = bc_file_handle(f);
     /* Preparation of this file, if any is running, ends first: it would extend the file again. */
     pthread_mutex_lock(&log->ahead);
-    (void)io->truncate(io->ctx, atomic_load(&f->fd), atomic_load(&f->end));
-    if (map != NULL)
-        (void)io->protect(io->ctx, map, f->map_size);
+    (void)io->truncate(io->ctx, h->fd, atomic_load(&f->end));
+    if (h->map != NULL)
+        (void)io->protect(io->ctx, h->map, h->map_size);
     pthread_mutex_unlock(&log->ahead);
 }
 
@@ -68,13 +68,13 @@ static bool run_ahead_locked(struct bc_log *log)
     bool extended = false;
     if (allocated < max && allocated - BC_MIN(tail, allocated) < space / 2) {
         uint64_t step = BC_MIN(space, max - allocated);
-        extended = io->allocate(io->ctx, atomic_load(&f->fd), allocated, step) == 0;
+        extended = io->allocate(io->ctx, bc_file_handle(f)->fd, allocated, step) == 0;
         if (extended)
             allocated += step;
     }
     from = BC_MAX(from, tail & ~4095ULL);
     uint64_t until = BC_MIN(allocated, tail + BC_MIN(flow, PREPARE_MAX));
-    char *map = log->options.mapped ? atomic_load(&f->map) : NULL;
+    char *map = bc_file_handle(f)->map;
     bool prepared = false;
     if (map != NULL && until > from + PREPARE_CHUNK / 4) {
         until = BC_MIN(until, from + PREPARE_CHUNK) & ~4095ULL;

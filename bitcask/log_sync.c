@@ -13,7 +13,7 @@ static int outcome_unknown(void)
 static int sync_file(struct bc_log *log, struct bc_file *f)
 {
     const struct bc_io *io = log->dir->io;
-    int error = io->sync(io->ctx, atomic_load(&f->fd));
+    int error = io->sync(io->ctx, bc_file_handle(f)->fd);
     if (error != 0) {
         char name[BC_NAME_SIZE];
         bc_data_name(name, f->name.id);
@@ -60,8 +60,8 @@ static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durabl
             return result;
         active->synced = end;
         /* The mark's slots are written by the token's holder alone and never step back. */
-        char *map = log->options.mapped ? atomic_load(&active->map) : NULL;
-        bc_datafile_mark_store(log->dir, atomic_load(&active->fd), map, active->name.nonce, ++active->mark_counter, end);
+        struct bc_handle *h = bc_file_handle(active);
+        bc_datafile_mark_store(log->dir, h->fd, h->map, active->name.nonce, ++active->mark_counter, end);
     }
     bc_log_lock(log);
     if (log->active == active)

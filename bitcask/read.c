@@ -24,28 +24,20 @@ void bc_found_release(bitcask *db, struct bc_found *f)
 static int fetch(bitcask *db, struct bc_found *f, bool with_value, const char **ret, size_t *ret_size)
 {
     size_t size = (size_t)f->entry.footprint;
-    for (;;) {
-        const char *map = atomic_load_explicit(&f->file->map, memory_order_acquire);
-        if (bc_likely(map != NULL)) {
-            if (!atomic_load_explicit(&f->file->recent, memory_order_relaxed))
-                atomic_store_explicit(&f->file->recent, true, memory_order_relaxed);
-            *ret = map + f->entry.offset;
-            *ret_size = size;
-            return BITCASK_OK;
-        }
-        if (!db->files.mapped || f->file->by_descriptor)
-            break;
-        int result = bc_filetable_open(&db->files, f->file);
-        if (result != BITCASK_OK)
-            return result;
+    int result = bc_filetable_open(&db->files, f->file, &f->handle);
+    if (result != BITCASK_OK)
+        return result;
+    *ret_size = size;
+    if (bc_likely(f->handle->map != NULL)) {
+        *ret = f->handle->map + f->entry.offset;
+        return BITCASK_OK;
     }
     if (!with_value)
-        size = BC_MIN(size, BC_RECORD_HEADER + BC_RECORD_EXPIRY + BC_KEY_MAX);
+        *ret_size = size = BC_MIN(size, BC_RECORD_HEADER + BC_RECORD_EXPIRY + BC_KEY_MAX);
     f->owned = bc_alloc(&db->allocator, size);
     if (f->owned == NULL)
         return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to read a record of %zu bytes", size);
     *ret = f->owned;
-    *ret_size = size;
     return bc_filetable_read(&db->files, f->file, f->entry.offset, f->owned, size);
 }
 
