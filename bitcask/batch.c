@@ -104,7 +104,7 @@ static int add(bitcask_batch *b, const struct bc_operation *op)
         return bc_fail(BITCASK_TOO_LARGE, 0, NULL, 0, "the batch would be larger than 1 GiB");
     if (b->count == b->capacity) {
         size_t capacity = b->capacity * 2 + 16;
-        struct batch_operation **operations = realloc(b->operations, capacity * sizeof *operations);
+        struct batch_operation **operations = realloc(b->operations, capacity * sizeof *operations); /* NOLINT: of pointers */
         if (operations == NULL)
             return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory for a larger batch");
         b->operations = operations;
@@ -312,7 +312,7 @@ int bitcask_write(bitcask *db, bitcask_batch *b, uint32_t flags)
     int result = bc_db_writable(db);
     if (result != BITCASK_OK || b->count == 0)
         return result;
-    struct application a;
+    struct application a = {0};
     result = collect(db, b, &a);
     if (result != BITCASK_OK)
         return result;

@@ -31,7 +31,8 @@ void bc_hint_tmp_name(char dst[BC_NAME_SIZE], uint64_t id);
 enum bc_name_kind bc_name_parse(const char *name, uint64_t *ret_id);
 
 /* create: makes the directory if it is absent. OK, NOT_FOUND (absent, without create), IO. */
-int bc_directory_open(struct bc_directory *ret, const struct bc_io *, const char *path, bool create, unsigned mode) bc_must_check;
+int bc_directory_open(struct bc_directory *ret, const struct bc_io *, const char *path, bool create,
+                      unsigned mode) bc_must_check;
 /* Takes the writer's lock: LOCK is created once and never deleted; the kernel frees the lock on death. OK, LOCKED, IO. */
 int bc_directory_lock(struct bc_directory *) bc_must_check;
 void bc_directory_close(struct bc_directory *);

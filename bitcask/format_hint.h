@@ -27,8 +27,8 @@ struct bc_hint_entry {
     int64_t expire_at_ms;
     uint32_t value_size;
     uint16_t key_size;
-    uint8_t type;  /* BC_RECORD_PUT or BC_RECORD_TOMBSTONE */
-    uint8_t flags; /* BC_RECORD_EXPIRES */
+    uint8_t type;    /* BC_RECORD_PUT or BC_RECORD_TOMBSTONE */
+    uint8_t flags;   /* BC_RECORD_EXPIRES */
     const void *key; /* borrowed */
 };
 

@@ -35,7 +35,8 @@ size_t bc_manifest_size(size_t count);
 void bc_manifest_encode(void *dst, const struct bc_manifest *m);
 /* Decodes size bytes. On OK ret->files is the caller's (bc_free), and *ret_damaged_copies says how many of the two copies were
  * bad (0 or 1). BITCASK_OK, CORRUPT (both copies bad, or they disagree), UNSUPPORTED, NO_MEMORY. Never allocates more than
- * O(size). Checks that ids ascend strictly and lie below next_id, states and kinds are known, ends are at least BC_DATA_START. */
+ * O(size). Checks that ids ascend strictly and lie below next_id, states and kinds are known, ends are at least BC_DATA_START.
+ */
 int bc_manifest_decode(struct bc_manifest *ret, int *ret_damaged_copies, const void *src, size_t size,
                        const bitcask_allocator *) bc_must_check;
 

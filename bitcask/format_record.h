@@ -72,9 +72,9 @@ uint32_t bc_record_seed(uint64_t nonce, uint64_t offset);
 void bc_record_encode(void *dst, const struct bc_record *r, uint32_t seed, const void *key, const void *value);
 
 enum bc_record_check {
-    BC_RECORD_OK,        /* head is good */
-    BC_RECORD_SHORT,     /* size bytes do not hold header, expiry and key: more are needed, or the file ends */
-    BC_RECORD_BAD        /* no record: unknown type or flags, sizes against the type's rules, or head CRC wrong */
+    BC_RECORD_OK,    /* head is good */
+    BC_RECORD_SHORT, /* size bytes do not hold header, expiry and key: more are needed, or the file ends */
+    BC_RECORD_BAD    /* no record: unknown type or flags, sizes against the type's rules, or head CRC wrong */
 };
 
 /* Decodes and checks the head (header, expiry, key) at src, of which size bytes may be read. The value is not touched.

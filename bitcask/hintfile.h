@@ -7,7 +7,8 @@
 #include "bitcask/directory.h"
 #include "bitcask/format_hint.h"
 
-/* Some entries at a time, so that the receiver can overlap what he does for them. Returns BITCASK_OK or what ends the reading. */
+/* Some entries at a time, so that the receiver can overlap what he does for them. Returns BITCASK_OK or what ends the reading.
+ */
 #define BC_HINT_BATCH 32U
 typedef int (*bc_hint_fn)(const struct bc_hint_entry *entries, size_t count, void *arg);
 
@@ -19,7 +20,8 @@ int bc_hint_read(const struct bc_directory *, const bitcask_allocator *, const s
 
 /* Writes the hint of a sealed, durable data file from a scan of it; two passes, so that only the last operation of each key
  * gets an entry. Memory: 11 bytes a key of the file at most, and a bit per 8 bytes of it. Nothing is written if the scan meets
- * damage (CORRUPT). Crash order: <id>.hint.tmp, sync, rename. OK, CORRUPT, NO_SPACE, IO, NO_MEMORY, CANCELLED (*stop is true). */
+ * damage (CORRUPT). Crash order: <id>.hint.tmp, sync, rename. OK, CORRUPT, NO_SPACE, IO, NO_MEMORY, CANCELLED (*stop is true).
+ */
 int bc_hint_build(const struct bc_directory *, const bitcask_allocator *, const struct bc_uuid *store,
                   const struct bc_file_name *file, uint64_t end, const _Atomic(bool) *stop) bc_must_check;
 

@@ -60,13 +60,14 @@ struct bc_io {
     int (*read)(void *ctx, int fd, uint64_t offset, void *buf, size_t size, size_t *ret_got);
     /* Writes all slices at offset. On an error any prefix may have been written. */
     int (*write)(void *ctx, int fd, uint64_t offset, const struct bc_io_slice *slices, size_t count);
-    int (*sync)(void *ctx, int fd);                                   /* fdatasync: data and the size to find it */
+    int (*sync)(void *ctx, int fd);                                     /* fdatasync: data and the size to find it */
     int (*allocate)(void *ctx, int fd, uint64_t offset, uint64_t size); /* zeros, space reserved, file extended; EOPNOTSUPP */
     int (*truncate)(void *ctx, int fd, uint64_t size);
     /* Makes the next reads of the range come from the disk as far as the system allows. Call after sync. */
     int (*drop_cache)(void *ctx, int fd, uint64_t offset, uint64_t size);
 
-    /* Mappings: shared with the file, from offset 0; may be longer than the file: only bytes below the file's size may be touched. */
+    /* Mappings: shared with the file, from offset 0; may be longer than the file: only bytes below the file's size may be
+     * touched. */
     int (*map)(void *ctx, int fd, size_t size, bool writable, void **ret);
     void (*unmap)(void *ctx, void *addr, size_t size);
     /* Brings pages of a writable mapping in, ready for stores, without storing. ENOSYS where it cannot be done. */
@@ -81,7 +82,7 @@ struct bc_io {
     int64_t (*wall_ms)(void *ctx);      /* Unix milliseconds */
     int64_t (*monotonic_ms)(void *ctx); /* for intervals only */
     void (*sleep_us)(void *ctx, unsigned us);
-    unsigned (*processors)(void *ctx);  /* that this process may run on, at least 1 */
+    unsigned (*processors)(void *ctx); /* that this process may run on, at least 1 */
     /* Called by a background thread for itself: slow work yields to everything else. */
     void (*lower_priority)(void *ctx);
 };

@@ -63,7 +63,7 @@ bool bc_keydir_find(struct bc_keydir *, uint64_t hash, const void *key, size_t k
  * fail. Takes and releases the shard's lock if it has to grow. BITCASK_OK or NO_MEMORY. */
 int bc_keydir_reserve(struct bc_keydir *, uint64_t hash, uint32_t count, size_t bytes) bc_must_check;
 
-void bc_keydir_lock(struct bc_keydir *, uint32_t shard);   /* several: in ascending order */
+void bc_keydir_lock(struct bc_keydir *, uint32_t shard); /* several: in ascending order */
 void bc_keydir_unlock(struct bc_keydir *, uint32_t shard);
 
 /* Between lock and unlock. A cursor is where a key stands or would stand; valid until the shard's next change. */
@@ -71,8 +71,8 @@ struct bc_cursor {
     uint64_t hash;
     uint32_t position;
     bool found;
-    struct bc_entry entry;   /* if found */
-    int64_t expire_at_ms;    /* if found; 0 = never */
+    struct bc_entry entry; /* if found */
+    int64_t expire_at_ms;  /* if found; 0 = never */
 };
 void bc_keydir_seek(struct bc_keydir *, uint64_t hash, const void *key, size_t key_size, struct bc_cursor *ret);
 /* Inserts or replaces at a cursor just sought. expire_at_ms 0: none. Cannot fail after a reserve. entry->flags: only CORRUPT is
@@ -116,7 +116,7 @@ void bc_keydir_each(struct bc_keydir *, bc_keydir_fn, void *arg); /* shard by sh
 /* The same without keys: the slots only, in their order. */
 typedef void (*bc_keydir_entry_fn)(const struct bc_entry *entry, void *arg);
 void bc_keydir_each_entry(struct bc_keydir *, bc_keydir_entry_fn, void *arg);
-void bc_keydir_clear(struct bc_keydir *);                        /* under wal; takes every shard's lock; one step for readers */
+void bc_keydir_clear(struct bc_keydir *); /* under wal; takes every shard's lock; one step for readers */
 uint64_t bc_keydir_count(const struct bc_keydir *);
 uint64_t bc_keydir_bytes(const struct bc_keydir *); /* memory held */
 

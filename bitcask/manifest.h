@@ -25,8 +25,8 @@ struct bc_manifest_keeper {
     const bitcask_allocator *allocator;
     struct bc_health *health;
     pthread_mutex_t mutex;
-    struct bc_manifest current;    /* under mutex: what is durable */
-    _Atomic uint64_t ceiling;      /* of current: no sequence at or above it may be handed out */
+    struct bc_manifest current;      /* under mutex: what is durable */
+    _Atomic uint64_t ceiling;        /* of current: no sequence at or above it may be handed out */
     _Atomic uint64_t *next_sequence; /* borrowed; read when a ceiling is chosen */
 };
 

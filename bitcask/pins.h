@@ -12,7 +12,7 @@
 struct bc_pins;
 
 struct bc_pins *bc_pins_new(const bitcask_allocator *, const struct bc_io *); /* NULL: no memory */
-void bc_pins_free(struct bc_pins *);                                         /* NULL ok; no reader inside */
+void bc_pins_free(struct bc_pins *);                                          /* NULL ok; no reader inside */
 
 /* Never blocks. The token goes to leave(), on the same or another thread. */
 unsigned bc_pins_enter(struct bc_pins *);

@@ -14,10 +14,10 @@
 #define BC_OPEN_FILES_MAX 2U
 
 struct bc_recovery {
-    bool changed;                             /* the MANIFEST has ends or files that the durable one has not */
-    size_t dropped_count;                     /* files that left it: empty, or void behind a predecessor's cut */
-    uint64_t dropped[BC_OPEN_FILES_MAX];      /* their ids */
-    uint64_t cut_bytes;                       /* of torn tail, zeros not counted */
+    bool changed;                        /* the MANIFEST has ends or files that the durable one has not */
+    size_t dropped_count;                /* files that left it: empty, or void behind a predecessor's cut */
+    uint64_t dropped[BC_OPEN_FILES_MAX]; /* their ids */
+    uint64_t cut_bytes;                  /* of torn tail, zeros not counted */
 };
 
 /* Turns every open entry of m into a sealed one, or drops it. read_only: a writer may be at work, so the files are taken as far

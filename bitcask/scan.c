@@ -6,8 +6,9 @@
 #include "bitcask/directory.h"
 #include "bitcask/error.h"
 
-#define SCAN_BUFFER (512U << 10) /* sequential reads of this size run at the disk's speed; holds the largest head many times   \
-                                  */
+#define SCAN_BUFFER                                                                                                            \
+    (512U << 10) /* sequential reads of this size run at the disk's speed; holds the largest head many times                   \
+                  */
 
 int bc_scan_init(struct bc_scan *s, const struct bc_io *io, const bitcask_allocator *a, int fd, const struct bc_file_name *name,
                  uint64_t start, uint64_t limit)

@@ -25,8 +25,8 @@ struct bc_scan {
     /* The record that bc_scan_next() found: */
     struct bc_record record;
     uint64_t offset, footprint;
-    const void *key;          /* borrowed until the next call */
-    const void *small_value;  /* the value of a service record (batch, link), else NULL */
+    const void *key;         /* borrowed until the next call */
+    const void *small_value; /* the value of a service record (batch, link), else NULL */
     bool value_ok;
 };
 

@@ -10,6 +10,8 @@
 
 #include "test/support/world.h"
 
+#define STATES_A_CUT 12U /* spread over all of them, differently at each cut */
+
 static unsigned long states_tried, cuts_tried;
 
 struct scenario {
@@ -190,7 +192,7 @@ static void sweep(const struct scenario *s)
         unsigned states = simdisk_crash_states(stopped);
         bool good = try_state(s, w, stopped, k, UINT32_MAX);
         /* Many dirty sectors make many like states: a stride over them that every cut shifts. */
-        unsigned stride = states / 48 + 1;
+        unsigned stride = states / STATES_A_CUT + 1;
         for (unsigned i = (unsigned)(k % stride); i < states && good; i += stride)
             good = try_state(s, w, stopped, k, i);
         good = good && try_state(s, w, stopped, k, 0);
@@ -200,14 +202,14 @@ static void sweep(const struct scenario *s)
     }
 }
 
-static void sweep_all(uint32_t flags, const struct world_operation *history, size_t history_count)
+static void sweep_all(uint32_t flags, const struct world_operation *history, size_t history_count, bool pairs)
 {
     struct scenario s = {.flags = flags, .history = history, .history_count = history_count};
     for (unsigned first = 0; first < WORLD_KINDS; first++) {
         s.operations[0] = (struct world_operation){(enum world_kind)first, 2};
         s.count = 1;
         sweep(&s);
-        for (unsigned second = 0; second < WORLD_KINDS; second++) {
+        for (unsigned second = 0; second < WORLD_KINDS && pairs; second++) {
             s.operations[1] = (struct world_operation){(enum world_kind)second, 3};
             s.count = 2;
             sweep(&s);
@@ -218,25 +220,25 @@ static void sweep_all(uint32_t flags, const struct world_operation *history, siz
 
 START_TEST(test_new_store_mapped)
 {
-    sweep_all(0, no_history, 0);
+    sweep_all(0, no_history, 0, true);
 }
 END_TEST
 
 START_TEST(test_new_store_no_mmap)
 {
-    sweep_all(BITCASK_OPEN_NO_MMAP, no_history, 0);
+    sweep_all(BITCASK_OPEN_NO_MMAP, no_history, 0, false);
 }
 END_TEST
 
 START_TEST(test_history_mapped)
 {
-    sweep_all(0, long_history, BC_ARRAY_SIZE(long_history));
+    sweep_all(0, long_history, BC_ARRAY_SIZE(long_history), true);
 }
 END_TEST
 
 START_TEST(test_history_no_mmap)
 {
-    sweep_all(BITCASK_OPEN_NO_MMAP, long_history, BC_ARRAY_SIZE(long_history));
+    sweep_all(BITCASK_OPEN_NO_MMAP, long_history, BC_ARRAY_SIZE(long_history), true);
 }
 END_TEST
 
