@@ -20,11 +20,11 @@ LAYERS = [
         "parts",
         [
             *["keydir*", "pins", "health", "directory*", "manifest*"],
-            *["filetable*", "datafile*", "hintfile*", "scan", "log*", "sync*"],
+            *["filetable*", "handle", "datafile*", "hintfile*", "scan", "log*", "sync*"],
         ],
     ),
     ("procedures", ["recover*", "load*", "leftovers", "merge*", "verify*", "hintbuild*", "upkeep*"]),
-    ("db", ["options", "batch*", "iter*", "snapshot*", "stats*", "backup*", "read*", "write*", "db", "db_*"]),
+    ("db", ["options", "batch*", "iter*", "snapshot*", "stats*", "backup*", "read*", "view*", "write*", "db", "db_*"]),
 ]
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"]*)"|<([^>]*)>)', re.MULTILINE)
