@@ -200,12 +200,11 @@ static int reserve_keydir(const struct application *a)
         size_t bytes = 0;
         for (end = i; end < a->count && a->steps[end].shard == a->steps[i].shard; end++) {
             if (a->steps[end].op->type != BC_RECORD_PUT)
-                continue;
+                continue; /* takes no room, but the shard is reserved for its change too */
             count++;
             bytes += a->steps[end].op->key_size;
         }
-        if (count > 0)
-            result = bc_keydir_reserve(a->db->keydir, a->steps[i].hash, count, bytes);
+        result = bc_keydir_reserve(a->db->keydir, a->steps[i].hash, count, bytes);
     }
     return result;
 }

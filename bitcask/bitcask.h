@@ -128,8 +128,10 @@ BITCASK_API const bitcask_error *bitcask_last_error(void);
 
 /* ---- types ------------------------------------------------------------------------------------------------------------ */
 
-typedef struct bitcask bitcask;             /* safe from any thread */
-typedef struct bitcask_batch bitcask_batch; /* one thread at a time */
+typedef struct bitcask bitcask;                   /* safe from any thread */
+typedef struct bitcask_snapshot bitcask_snapshot; /* immutable, any thread */
+typedef struct bitcask_iter bitcask_iter;         /* one thread at a time */
+typedef struct bitcask_batch bitcask_batch;       /* one thread at a time */
 
 /* Borrowed bytes. */
 typedef struct bitcask_slice {
@@ -343,6 +345,67 @@ BITCASK_API void bitcask_batch_free(bitcask_batch *batch); /* NULL is OK */
  *
  * Returns OK · TOO_LARGE · NO_SPACE · IO · READ_ONLY · POISONED; as bitcask_put() for what an error leaves behind. */
 BITCASK_API int bitcask_write(bitcask *db, bitcask_batch *batch, uint32_t flags);
+
+/* ---- snapshots and iteration ------------------------------------------------------------------------------------------- */
+
+/* The store as it is at this moment, for as long as it is held, whatever is written meanwhile. Cheap to take; nobody waits.
+ *
+ * *ret is caller-owned: bitcask_snapshot_release() it before bitcask_close(). While it is held, a KeyDir shard that changes
+ * keeps its old slots (16 bytes a key, once for each snapshot), and files that a clear took away stay on disk. Expiry is judged
+ * by the time at which the snapshot was taken. Returns OK. */
+BITCASK_API int bitcask_snapshot_new(bitcask *db, bitcask_snapshot **ret);
+BITCASK_API void bitcask_snapshot_release(bitcask_snapshot *snapshot); /* NULL is OK; any thread */
+
+/* As bitcask_view_get(), at the snapshot's moment. The view may outlive the snapshot. */
+BITCASK_API int bitcask_snapshot_view(bitcask_snapshot *snapshot, const void *key, size_t key_size, bitcask_view *ret);
+
+/* bitcask_iter_options.flags */
+#define BITCASK_ITER_SORTED 1U    /* in the order of memcmp; collects the matching keys first: their bytes and 48 a key */
+#define BITCASK_ITER_KEYS_ONLY 2U /* no values, nothing is read from disk */
+
+typedef struct bitcask_iter_options {
+    size_t struct_size;
+    uint32_t flags;             /* BITCASK_ITER_* */
+    uint32_t reserved;          /* 0 */
+    bitcask_snapshot *snapshot; /* borrowed until the iterator is freed; NULL = one of its own */
+    bitcask_slice prefix;       /* only keys that start with it */
+    bitcask_slice first;        /* only keys from it on; data NULL = open */
+    bitcask_slice last;         /* only keys up to it, itself included; data NULL = open */
+    uint64_t limit;             /* at most so many; 0 = no limit */
+} bitcask_iter_options;
+
+#define BITCASK_ITER_OPTIONS_INIT                                                                                              \
+    {                                                                                                                          \
+        sizeof(bitcask_iter_options), 0, 0, NULL, {NULL, 0}, {NULL, 0}, {NULL, 0}, 0                                           \
+    }
+BITCASK_API void bitcask_iter_options_init(bitcask_iter_options *options, size_t size);
+
+/* Walks the keys of one moment, each exactly once, in no order unless SORTED. options may be NULL; what they borrow is copied,
+ * but for the snapshot. *ret is caller-owned and stands before the first key: bitcask_iter_free() it before bitcask_close().
+ * Returns OK. */
+BITCASK_API int bitcask_iter_new(bitcask *db, const bitcask_iter_options *options, bitcask_iter **ret);
+
+/* Moves to the next key. Returns OK · NOT_FOUND (there is none). */
+BITCASK_API int bitcask_iter_next(bitcask_iter *iter);
+
+/* The key, borrowed until the next call of next or free; {NULL, 0} if the iterator stands on none. */
+BITCASK_API bitcask_slice bitcask_iter_key(const bitcask_iter *iter);
+
+/* The value, borrowed until the next call of next or free. Returns OK · CORRUPT (this record; next goes on) · IO · INVALID
+ * (stands on no key, or KEYS_ONLY). */
+BITCASK_API int bitcask_iter_value(bitcask_iter *iter, bitcask_slice *ret);
+
+/* As bitcask_info(), of the key that the iterator stands on. Returns OK · CORRUPT · IO. */
+BITCASK_API int bitcask_iter_info(const bitcask_iter *iter, bitcask_key_info *ret);
+BITCASK_API void bitcask_iter_free(bitcask_iter *iter); /* NULL is OK */
+
+/* Called for each key; runs under no lock and may call anything but bitcask_close(). key and value are borrowed for the call.
+ * Non-zero stops the fold. With KEYS_ONLY value is {NULL, 0} and info all zero but its size. */
+typedef int (*bitcask_fold_fn)(bitcask_slice key, bitcask_slice value, const bitcask_key_info *info, void *ctx);
+
+/* Calls fn for every key of one moment. Returns OK · fn's non-zero value · CORRUPT · IO (a record could not be read: the fold
+ * ends there; an iterator can go on). */
+BITCASK_API int bitcask_fold(bitcask *db, const bitcask_iter_options *options, bitcask_fold_fn fn, void *ctx);
 
 #ifdef __cplusplus
 }

@@ -137,7 +137,8 @@ static int make_parts(struct opening *o)
     /* A read-only handle keeps every file open: a writer may merge it away at any time. */
     uint32_t budget = db->read_only ? UINT32_MAX : db->options.max_open_files;
     bool mapped = (db->options.flags & BITCASK_OPEN_NO_MMAP) == 0;
-    int result = bc_filetable_init(&db->files, &db->dir, &db->allocator, db->pins, &o->manifest.store, mapped, budget);
+    int result =
+        bc_filetable_init(&db->files, &db->dir, &db->allocator, db->pins, db->keydir, &o->manifest.store, mapped, budget);
     if (result == BITCASK_OK)
         o->stage = STAGE_FILES;
     return result;
@@ -339,6 +340,9 @@ int bitcask_close(bitcask *db)
     if (db == NULL)
         return BITCASK_OK;
     int result = BITCASK_OK;
+    if (atomic_load(&db->children) != 0)
+        return bc_fail(BITCASK_BUSY, 0, NULL, 0, "%u snapshots and iterators are open on the handle: release them first",
+                       atomic_load(&db->children));
     bc_upkeep_stop(&db->upkeep);
     if (!db->read_only) {
         result = bc_log_close(&db->log);

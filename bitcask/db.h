@@ -34,7 +34,8 @@ struct bitcask {
     struct bc_log log;
     struct bc_upkeep upkeep;
     atomic_bool upkeep_running;
-    pthread_mutex_t starting; /* one thread starts the upkeep */
+    pthread_mutex_t starting;  /* one thread starts the upkeep */
+    _Atomic uint32_t children; /* snapshots and iterators: close waits for none of them and refuses */
 };
 
 /* What tests replace: the I/O table, and threads (inlined: background work runs inside the calls, in a fixed order). */
@@ -68,8 +69,26 @@ void bc_found_release(bitcask *, struct bc_found *);
 /* Failing to open a file for want of descriptors is no error before the cache gave some back. Called outside a pin after a
  * failed find: whether to try again. */
 bool bc_find_again(bitcask *, int result, unsigned attempt);
+/* The record at a place where the KeyDir, or a snapshot of it, says that this key's is. As bc_find(), but never NOT_FOUND. */
+int bc_find_at(bitcask *, const struct bc_entry *, const void *key, size_t key_size, bool with_value,
+               struct bc_found *ret) bc_must_check;
 /* The record's value is damaged: what to tell. */
 int bc_found_corrupt(const struct bc_found *, const char *what);
+
+/* ---- view.c ---- */
+
+/* Inside the pin under which f was found, with its value; f is released. On OK the view keeps its bytes alive. OK, CORRUPT,
+ * NO_MEMORY. */
+int bc_view_make(bitcask *, struct bc_found *f, bitcask_view *ret) bc_must_check;
+
+/* ---- snapshot.c ---- */
+
+struct bitcask_snapshot {
+    bitcask *db;
+    uint64_t number;    /* of the KeyDir */
+    uint64_t sequence;  /* of the last write that it shows */
+    int64_t created_ms; /* expiry is judged by it */
+};
 
 /* ---- write.c ---- */
 

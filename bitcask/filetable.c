@@ -4,14 +4,16 @@
 #include <string.h>
 
 #include "bitcask/error.h"
+#include "bitcask/keydir_snapshot.h"
 
 int bc_filetable_init(struct bc_filetable *t, const struct bc_directory *dir, const bitcask_allocator *a, struct bc_pins *pins,
-                      const struct bc_uuid *store, bool mapped, uint32_t budget)
+                      struct bc_keydir *keydir, const struct bc_uuid *store, bool mapped, uint32_t budget)
 {
     memset(t, 0, sizeof *t);
     t->dir = dir;
     t->allocator = a;
     t->pins = pins;
+    t->keydir = keydir;
     t->store = *store;
     t->mapped = mapped;
     t->budget = budget;
@@ -100,9 +102,7 @@ void bc_filetable_remove(struct bc_filetable *t, struct bc_file *f)
 {
     pthread_mutex_lock(&t->cache);
     atomic_store(&f->state, BC_FILE_REMOVED);
-    if (f->cached)
-        t->open_count--;
-    f->cached = false;
+    f->removed_at = bc_keydir_snapshot_newest(t->keydir);
     f->removed = t->removed;
     t->removed = f;
     atomic_store(&t->reclaimable, true);
@@ -281,13 +281,47 @@ int bc_filetable_remap(struct bc_filetable *t, struct bc_file *f, size_t size)
     return BITCASK_OK;
 }
 
+/* Under cache: the removed files that no snapshot can look at any more. */
+static struct bc_file *take_removed(struct bc_filetable *t)
+{
+    uint64_t oldest = bc_keydir_snapshot_oldest(t->keydir);
+    struct bc_file *ready = NULL;
+    for (struct bc_file **at = &t->removed; *at != NULL;) {
+        struct bc_file *f = *at;
+        if (oldest <= f->removed_at) {
+            at = &f->removed;
+            continue;
+        }
+        *at = f->removed;
+        f->removed = ready;
+        ready = f;
+        if (f->cached)
+            t->open_count--;
+    }
+    return ready;
+}
+
+static void forget(struct bc_filetable *t, struct bc_file *f)
+{
+    char name[BC_NAME_SIZE];
+    bc_data_name(name, f->name.id);
+    (void)bc_directory_unlink(t->dir, name);
+    bc_hint_name(name, f->name.id);
+    (void)bc_directory_unlink(t->dir, name);
+    /* Only now may the index be given out again: no reader that probed before the removal is left. */
+    pthread_rwlock_wrlock(&t->main);
+    atomic_store(&atomic_load(&t->blocks[f->index / BC_FILES_PER_BLOCK])[f->index % BC_FILES_PER_BLOCK], NULL);
+    t->free_indices++;
+    pthread_rwlock_unlock(&t->main);
+    free_file(t, f);
+}
+
 void bc_filetable_reclaim(struct bc_filetable *t)
 {
     pthread_mutex_lock(&t->cache);
     struct bc_handle *retired = t->retired;
-    struct bc_file *removed = t->removed;
+    struct bc_file *removed = take_removed(t);
     t->retired = NULL;
-    t->removed = NULL;
     atomic_store(&t->reclaimable, false);
     pthread_mutex_unlock(&t->cache);
     if (retired == NULL && removed == NULL)
@@ -301,12 +335,7 @@ void bc_filetable_reclaim(struct bc_filetable *t)
     while (removed != NULL) {
         struct bc_file *f = removed;
         removed = f->removed;
-        /* Only now may the index be given out again: no reader that probed before the removal is left. */
-        pthread_rwlock_wrlock(&t->main);
-        atomic_store(&atomic_load(&t->blocks[f->index / BC_FILES_PER_BLOCK])[f->index % BC_FILES_PER_BLOCK], NULL);
-        t->free_indices++;
-        pthread_rwlock_unlock(&t->main);
-        free_file(t, f);
+        forget(t, f);
     }
 }
 

@@ -39,6 +39,7 @@ struct bc_file {
     bool cached;                        /* under cache: the handle counts against the budget and may be evicted */
     atomic_bool recent;                 /* used since the CLOCK hand passed */
     struct bc_file *removed;            /* link of the list of removed files */
+    uint64_t removed_at;                /* newest snapshot then: it and older ones may still look here */
 
     _Atomic uint64_t end; /* of a sealed file; of an active one what has been appended */
     _Atomic uint64_t live_bytes, live_keys;
@@ -56,6 +57,7 @@ struct bc_filetable {
     const struct bc_directory *dir;
     const bitcask_allocator *allocator;
     struct bc_pins *pins;
+    struct bc_keydir *keydir; /* knows the snapshots */
     struct bc_uuid store;
     bool mapped; /* sealed files are read through mappings */
     uint32_t budget;
@@ -72,14 +74,15 @@ struct bc_filetable {
 };
 
 int bc_filetable_init(struct bc_filetable *, const struct bc_directory *, const bitcask_allocator *, struct bc_pins *,
-                      const struct bc_uuid *store, bool mapped, uint32_t budget) bc_must_check;
+                      struct bc_keydir *, const struct bc_uuid *store, bool mapped, uint32_t budget) bc_must_check;
 void bc_filetable_free(struct bc_filetable *); /* closes everything; no reader inside */
 
 /* Gives a file an index. *ret is valid until removed and reclaimed. The handle (NULL: opened when it is needed) is taken over.
  * OK, NO_MEMORY, NO_SPACE (2^17 files). */
 int bc_filetable_add(struct bc_filetable *, const struct bc_manifest_file *, enum bc_file_state, struct bc_handle *,
                      struct bc_file **ret) bc_must_check;
-/* Takes a file out of the table: no KeyDir slot points to it any more. Readers inside a pin may go on. */
+/* Takes a file out of the table: no KeyDir slot points to it any more, and no MANIFEST that may be the durable one lists it.
+ * Its names are unlinked and its index is free once no reader inside a pin and no snapshot can look at it. */
 void bc_filetable_remove(struct bc_filetable *, struct bc_file *);
 
 /* The log gives a sealed file's handle to the cache: it counts from now on. */
@@ -116,10 +119,16 @@ static inline struct bc_handle *bc_file_handle(struct bc_file *f)
 
 /* ---- outside a pin ---- */
 
-/* Closes what was detached, after its readers have left. */
+/* Closes what was detached and unlinks what was removed, after its readers and snapshots have left. */
 void bc_filetable_reclaim(struct bc_filetable *);
 /* Detaches half of the cached handles and reclaims. Returns whether there was one. */
 bool bc_filetable_shrink(struct bc_filetable *);
+
+/* A snapshot was released. */
+static inline void bc_filetable_ask_reclaim(struct bc_filetable *t)
+{
+    atomic_store(&t->reclaimable, true);
+}
 
 static inline bool bc_filetable_reclaimable(const struct bc_filetable *t)
 {

@@ -1,8 +1,10 @@
 #include "bitcask/keydir.h"
 
-#include "bitcask/keydir_shard.h"
-
 #include <string.h>
+
+#include "bitcask/error.h"
+#include "bitcask/keydir_shard.h"
+#include "bitcask/keydir_snapshot.h"
 
 #define SPINS 64 /* looks at a changing shard before a reader waits for its mutex */
 
@@ -41,6 +43,8 @@ struct bc_keydir *bc_keydir_new(const bitcask_allocator *allocator, const struct
         goto fail;
     k->shift = 64 - (unsigned)__builtin_ctz(shards);
     k->pins = pins;
+    if (!bc_snapshots_init(k))
+        goto fail;
     k->shards = new_aligned(allocator, shards * sizeof *k->shards, &k->blocks[1]);
     if (k->shards == NULL || !shards_init(k, shards))
         goto fail;
@@ -65,12 +69,14 @@ void bc_keydir_free(struct bc_keydir *k)
     if (k == NULL)
         return;
     for (uint32_t i = 0; i < k->count; i++) {
+        bc_shard_versions_free(k, &k->shards[i]);
         bc_table_load_end(&k->shards[i].table, &k->memory);
         bc_shard_clear(k, &k->shards[i]);
         pthread_mutex_destroy(&k->shards[i].mutex);
     }
     free_blocks(k, atomic_load(&k->retired));
     const bitcask_allocator *allocator = k->memory.allocator;
+    bc_snapshots_free(k);
     bc_free(allocator, k->blocks[1]);
     bc_free(allocator, k->blocks[0]);
 }
@@ -146,12 +152,12 @@ bool bc_keydir_find(struct bc_keydir *k, uint64_t hash, const void *key, size_t 
 int bc_keydir_reserve(struct bc_keydir *k, uint64_t hash, uint32_t count, size_t bytes)
 {
     struct bc_shard *s = bc_shard_of(k, hash);
-    if (bc_likely(bc_shard_has_room(s, count, bytes)))
+    if (bc_likely(bc_shard_has_room(s, count, bytes) && !bc_shard_wanted(k, s)))
         return BITCASK_OK;
     pthread_mutex_lock(&s->mutex);
-    bool ok = bc_shard_make_room(k, s, count, bytes);
+    bool ok = bc_shard_preserve(k, s) && bc_shard_make_room(k, s, count, bytes);
     pthread_mutex_unlock(&s->mutex);
-    return ok ? BITCASK_OK : BITCASK_NO_MEMORY;
+    return ok ? BITCASK_OK : bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory for the KeyDir");
 }
 
 void bc_keydir_lock(struct bc_keydir *k, uint32_t shard)
@@ -224,6 +230,9 @@ bool bc_keydir_relocate(struct bc_keydir *k, uint64_t hash, const void *key, siz
         struct bc_entry e = bc_entry_decode(pair);
         if (e.file != from->file || e.offset != from->offset)
             continue;
+        /* Where the record lay is where a snapshot looks for it; without memory for that it must stay. */
+        if (!bc_shard_preserve(k, s))
+            break;
         uint32_t flags = (e.flags & ~BC_ENTRY_CORRUPT) | (to->flags & BC_ENTRY_CORRUPT);
         bc_table_set(&s->table, i, (struct bc_pair){bc_slot_head(tag, flags, bc_head_key(pair.head)), bc_place_encode(to)});
         done = true;
@@ -312,6 +321,17 @@ void bc_keydir_each_entry(struct bc_keydir *k, bc_keydir_entry_fn fn, void *arg)
 {
     struct each_call call = {.entry_fn = fn, .arg = arg};
     each_slot(k, call_with_entry, &call);
+}
+
+int bc_keydir_preserve_all(struct bc_keydir *k)
+{
+    bool ok = true;
+    for (uint32_t i = 0; i < k->count && ok; i++) {
+        bc_keydir_lock(k, i);
+        ok = bc_shard_preserve(k, &k->shards[i]);
+        bc_keydir_unlock(k, i);
+    }
+    return ok ? BITCASK_OK : bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to keep what snapshots show");
 }
 
 void bc_keydir_clear(struct bc_keydir *k)

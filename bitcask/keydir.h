@@ -59,8 +59,9 @@ bool bc_keydir_find(struct bc_keydir *, uint64_t hash, const void *key, size_t k
 
 /* ---- writers: under wal ---- */
 
-/* Makes sure that count publications into the hash's shard, with keys (and expiries, 8 bytes each) of bytes in all, cannot
- * fail. Takes and releases the shard's lock if it has to grow. BITCASK_OK or NO_MEMORY. */
+/* Makes sure that count publications into the hash's shard, with keys (and expiries, 8 bytes each) of bytes in all, or removals
+ * from it, cannot fail, and that snapshots keep what the change would take from them. Takes and releases the shard's lock if it
+ * has to grow. BITCASK_OK or NO_MEMORY. */
 int bc_keydir_reserve(struct bc_keydir *, uint64_t hash, uint32_t count, size_t bytes) bc_must_check;
 
 void bc_keydir_lock(struct bc_keydir *, uint32_t shard); /* several: in ascending order */
@@ -116,7 +117,9 @@ void bc_keydir_each(struct bc_keydir *, bc_keydir_fn, void *arg); /* shard by sh
 /* The same without keys: the slots only, in their order. */
 typedef void (*bc_keydir_entry_fn)(const struct bc_entry *entry, void *arg);
 void bc_keydir_each_entry(struct bc_keydir *, bc_keydir_entry_fn, void *arg);
-void bc_keydir_clear(struct bc_keydir *); /* under wal; takes every shard's lock; one step for readers */
+/* Empties it, in one step for readers. Under wal, with no snapshot taken since preserve_all(). */
+void bc_keydir_clear(struct bc_keydir *);
+int bc_keydir_preserve_all(struct bc_keydir *) bc_must_check; /* OK, NO_MEMORY */
 uint64_t bc_keydir_count(const struct bc_keydir *);
 uint64_t bc_keydir_bytes(const struct bc_keydir *); /* memory held */
 

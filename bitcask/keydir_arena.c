@@ -37,6 +37,7 @@ static void set_used(struct bc_arena *a, uint32_t used)
 void bc_arena_init(struct bc_arena *a)
 {
     a->base = NULL;
+    a->share = NULL;
     a->size = 0;
     a->dropped = 0;
     memset(a->lists, 0, sizeof a->lists);
@@ -57,12 +58,44 @@ bool bc_arena_new(struct bc_arena *a, const struct bc_keydir_memory *m, uint32_t
 
 void bc_arena_replace(struct bc_arena *a, const struct bc_keydir_memory *m, const struct bc_arena *by)
 {
-    bc_memory_free(m, a->base, a->size);
+    if (a->share != NULL)
+        bc_arena_unshare(a->share, m);
+    else
+        bc_memory_free(m, a->base, a->size);
     a->base = by->base;
+    a->share = NULL;
     a->size = by->size;
     a->dropped = by->dropped;
     memcpy(a->lists, by->lists, sizeof a->lists);
     set_used(a, get32(&by->used));
+}
+
+struct bc_arena_share *bc_arena_share(struct bc_arena *a, const struct bc_keydir_memory *m)
+{
+    if (a->share == NULL) {
+        a->share = bc_alloc(m->allocator, sizeof *a->share);
+        if (a->share == NULL)
+            return NULL;
+        *a->share = (struct bc_arena_share){1, a->size, a->base};
+    }
+    a->share->owners++;
+    return a->share;
+}
+
+void bc_arena_unshare(struct bc_arena_share *share, const struct bc_keydir_memory *m)
+{
+    if (share == NULL || --share->owners != 0)
+        return;
+    bc_memory_free(m, share->base, share->size);
+    bc_free(m->allocator, share);
+}
+
+void bc_arena_settle(struct bc_arena *a, const struct bc_keydir_memory *m)
+{
+    if (a->share == NULL || a->share->owners != 1)
+        return;
+    bc_free(m->allocator, a->share);
+    a->share = NULL;
 }
 
 uint64_t bc_arena_bytes(const struct bc_arena *a, const struct bc_keydir_memory *m)
@@ -74,7 +107,7 @@ uint64_t bc_arena_bytes(const struct bc_arena *a, const struct bc_keydir_memory 
 /* An entry of exactly this size from its free list. */
 static bool reuse(struct bc_arena *a, size_t size, uint32_t *ret)
 {
-    if (a->dropped < size)
+    if (a->dropped < size || a->share != NULL)
         return false;
     for (unsigned i = 0; i < BC_ARENA_SIZES; i++) {
         if (a->lists[i].size != size)
@@ -117,6 +150,8 @@ void bc_arena_drop(struct bc_arena *a, uint32_t entry, bool expires)
     uint32_t size = (uint32_t)entry_size(key_size_of(p), expires);
     unsigned empty = BC_ARENA_SIZES;
     a->dropped += size;
+    if (a->share != NULL)
+        return;
     for (unsigned i = 0; i < BC_ARENA_SIZES; i++) {
         if (a->lists[i].size == size) {
             bc_put_u32(p, a->lists[i].head);

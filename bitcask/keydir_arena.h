@@ -14,8 +14,16 @@
 #define BC_ARENA_ENTRY_MAX 11U /* bytes of an entry beside its key, at most */
 #define BC_ARENA_SIZES 16U     /* entry sizes that have a free list */
 
+/* A block that older versions of the shard look into: it is freed with the last owner, the arena itself being one. */
+struct bc_arena_share {
+    uint32_t owners;
+    uint32_t size;
+    unsigned char *base;
+};
+
 struct bc_arena {
     unsigned char *base;
+    struct bc_arena_share *share; /* not NULL: no byte that was an entry is given away or changed */
     uint32_t size;
     _Atomic uint32_t used; /* what was written, so far */
     _Atomic uint32_t room; /* size - used */
@@ -38,7 +46,12 @@ struct bc_arena_entry {
 void bc_arena_init(struct bc_arena *); /* empty, without a block */
 /* Empty, with a block of size bytes (as rounded). false: no memory. */
 bool bc_arena_new(struct bc_arena *, const struct bc_keydir_memory *, uint32_t size) bc_must_check;
-/* Frees the block of a; what stood in by, stands in a. */
+/* Another owner for the arena's block. NULL: no memory. */
+struct bc_arena_share *bc_arena_share(struct bc_arena *, const struct bc_keydir_memory *) bc_must_check;
+void bc_arena_unshare(struct bc_arena_share *, const struct bc_keydir_memory *); /* one owner less; NULL ok */
+/* Forgets a share that nobody else owns any more. */
+void bc_arena_settle(struct bc_arena *, const struct bc_keydir_memory *);
+/* Frees the block of a, or leaves it to its other owners; what stood in by, stands in a. */
 void bc_arena_replace(struct bc_arena *a, const struct bc_keydir_memory *, const struct bc_arena *by);
 uint64_t bc_arena_bytes(const struct bc_arena *, const struct bc_keydir_memory *); /* any thread */
 

@@ -229,7 +229,8 @@ void bc_shard_replace(struct bc_shard *s, uint32_t position, const void *key, si
 {
     struct bc_pair old = bc_table_at(&s->table, position);
     uint32_t entry = bc_head_key(old.head);
-    if (expires(old) != (v.expire_at_ms != 0)) {
+    /* An expiry that a version shows is not changed where it stands. */
+    if (expires(old) != (v.expire_at_ms != 0) || (v.expire_at_ms != 0 && s->arena.share != NULL)) {
         entry = bc_arena_add(&s->arena, key, key_size, v.expire_at_ms);
         bc_arena_drop(&s->arena, bc_head_key(old.head), expires(old));
     } else if (v.expire_at_ms != 0) {

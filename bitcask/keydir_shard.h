@@ -16,7 +16,9 @@ struct bc_shard {
     _Alignas(BC_CACHE_LINE) struct bc_table table;
     _Alignas(BC_CACHE_LINE) pthread_mutex_t mutex;
     struct bc_arena arena;
-    bool tombstones; /* some were loaded */
+    uint64_t preserved;          /* snapshots up to this number have a version */
+    struct bc_version *versions; /* newest first (keydir_snapshot.h) */
+    bool tombstones;             /* some were loaded */
 };
 
 struct bc_keydir {
@@ -29,7 +31,9 @@ struct bc_keydir {
     struct bc_slot empty; /* the table of every shard that has none */
     struct bc_keydir_memory memory;
     struct bc_pins *pins;
-    void *blocks[2]; /* this struct and the shards, as allocated */
+    void *blocks[2];              /* this struct and the shards, as allocated */
+    _Atomic uint64_t newest_held; /* number of the newest snapshot that is held; 0: none */
+    struct bc_snapshots *snapshots;
 
     /* For upkeep. */
     _Alignas(BC_CACHE_LINE) _Atomic(struct bc_table_block *) retired; /* tables that readers may still hold */
@@ -39,6 +43,12 @@ struct bc_keydir {
     void *wake_arg;
     _Atomic uint64_t asked[]; /* a bit for each shard */
 };
+
+/* Whether a change of the shard must be preceded by bc_shard_preserve(). Under wal or the shard's mutex. */
+static inline bool bc_shard_wanted(const struct bc_keydir *k, const struct bc_shard *s)
+{
+    return atomic_load_explicit(&k->newest_held, memory_order_relaxed) > s->preserved;
+}
 
 static inline struct bc_shard *bc_shard_of(const struct bc_keydir *k, uint64_t hash)
 {

@@ -49,6 +49,13 @@ void bc_log_lock(struct bc_log *log)
     pthread_mutex_lock(&log->wal);
 }
 
+void bc_log_lock_settled(struct bc_log *log)
+{
+    bc_log_lock(log);
+    while (log->held)
+        pthread_cond_wait(&log->resumed, &log->wal);
+}
+
 void bc_log_unlock(struct bc_log *log)
 {
     pthread_mutex_unlock(&log->wal);

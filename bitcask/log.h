@@ -80,6 +80,8 @@ void bc_log_free(struct bc_log *);
 /* ---- append: log.c ---- */
 
 void bc_log_lock(struct bc_log *);
+/* The same when no clear is between its MANIFEST and the KeyDir. */
+void bc_log_lock_settled(struct bc_log *);
 void bc_log_unlock(struct bc_log *);
 
 /* Under wal, which may be released and taken again inside, so before anything is looked up: makes sure that the next records
@@ -106,9 +108,14 @@ static inline uint64_t bc_log_sequence(const struct bc_log *log)
 int bc_log_start(struct bc_log *) bc_must_check;
 /* Makes the next file if there is none. */
 int bc_log_prepare_next(struct bc_log *) bc_must_check;
-/* Empties the store: one new file in place of all. empty() is called under wal when the MANIFEST that says so is durable: it
- * empties the KeyDir. Appends wait meanwhile. */
-int bc_log_clear(struct bc_log *, void (*empty)(void *arg), void *arg) bc_must_check;
+/* What a clear asks of the KeyDir's owner. */
+struct bc_clear {
+    int (*prepare)(void *arg); /* appends wait, nothing is decided: reserves what empty() needs. OK, or the clear's result */
+    void (*empty)(void *arg);  /* under wal, the MANIFEST is durable: the KeyDir is emptied */
+    void *arg;
+};
+/* Empties the store: one new file in place of all. Appends wait meanwhile. */
+int bc_log_clear(struct bc_log *, const struct bc_clear *) bc_must_check;
 /* Under wal: switches to the prepared file. */
 int bc_log_rotate(struct bc_log *) bc_must_check;
 /* Holding the sync token (log_sync.c): the MANIFEST seals the full file, which was synced. */

@@ -17,14 +17,6 @@ static int new_name(struct bc_log *log, struct bc_file_name *ret)
     return BITCASK_OK;
 }
 
-void bc_log_drop_file(struct bc_log *log, struct bc_file *f)
-{
-    char name[BC_NAME_SIZE];
-    bc_data_name(name, f->name.id);
-    bc_filetable_remove(log->files, f);
-    (void)bc_directory_unlink(log->dir, name);
-}
-
 /* Makes a file, in the table but not listed. Under making. clears: the MANIFEST that will list it clears all before it. */
 static int create(struct bc_log *log, bool clears, struct bc_file **ret)
 {
@@ -100,7 +92,7 @@ static int create_listed(struct bc_log *log, struct bc_file **ret)
     if (result != BITCASK_OK) {
         /* Poisoned: the disk may list it. It stays. */
         if (!bc_health_poisoned(log->health))
-            bc_log_drop_file(log, f);
+            bc_filetable_remove(log->files, f);
         return result;
     }
     *ret = f;
@@ -306,12 +298,8 @@ static int another(struct bc_file *f, void *arg)
 static void drop_others(struct bc_log *log, const struct bc_file *keep)
 {
     struct others o = {log, keep, NULL};
-    while (bc_filetable_each(log->files, another, &o) != 0) {
-        char hint[BC_NAME_SIZE];
-        bc_hint_name(hint, o.found->name.id);
-        bc_log_drop_file(log, o.found);
-        (void)bc_directory_unlink(log->dir, hint);
-    }
+    while (bc_filetable_each(log->files, another, &o) != 0)
+        bc_filetable_remove(log->files, o.found);
 }
 
 static int list_alone(struct bc_log *log, const struct bc_file *f)
@@ -339,17 +327,19 @@ static void hold(struct bc_log *log, bool held)
 
 /* Holding the sync token, under making. Appends wait from before the MANIFEST is written until the KeyDir is empty: a crash
  * finds the old store whole or the new one, and no later put among old keys. */
-static int clear_locked(struct bc_log *log, void (*empty)(void *arg), void *arg, uint64_t *ret_durable)
+static int clear_locked(struct bc_log *log, const struct bc_clear *clear, uint64_t *ret_durable)
 {
     struct bc_file *f;
     int result = create(log, true, &f);
     if (result != BITCASK_OK)
         return result;
     hold(log, true);
-    result = list_alone(log, f);
+    result = clear->prepare(clear->arg);
+    if (result == BITCASK_OK)
+        result = list_alone(log, f);
     if (result != BITCASK_OK) {
         if (!bc_health_poisoned(log->health))
-            bc_log_drop_file(log, f);
+            bc_filetable_remove(log->files, f);
         hold(log, false);
         return result;
     }
@@ -357,7 +347,7 @@ static int clear_locked(struct bc_log *log, void (*empty)(void *arg), void *arg,
     pthread_mutex_lock(&log->ahead);
     bc_log_lock(log);
     switch_to(log, f);
-    empty(arg);
+    clear->empty(clear->arg);
     *ret_durable = bc_log_sequence(log) - 1;
     bc_log_unlock(log);
     pthread_mutex_unlock(&log->ahead);
@@ -366,12 +356,12 @@ static int clear_locked(struct bc_log *log, void (*empty)(void *arg), void *arg,
     return BITCASK_OK;
 }
 
-int bc_log_clear(struct bc_log *log, void (*empty)(void *arg), void *arg)
+int bc_log_clear(struct bc_log *log, const struct bc_clear *clear)
 {
     bc_log_token_take(log);
     pthread_mutex_lock(&log->making);
     uint64_t durable = 0;
-    int result = clear_locked(log, empty, arg, &durable);
+    int result = clear_locked(log, clear, &durable);
     pthread_mutex_unlock(&log->making);
     bc_log_token_give(log, durable);
     return result;

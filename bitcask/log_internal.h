@@ -11,7 +11,4 @@
 void bc_log_token_take(struct bc_log *);
 void bc_log_token_give(struct bc_log *, uint64_t durable);
 
-/* Takes a file out of the table and unlinks it; the MANIFEST that no longer lists it is durable. */
-void bc_log_drop_file(struct bc_log *, struct bc_file *);
-
 #endif

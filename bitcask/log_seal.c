@@ -178,7 +178,7 @@ int bc_log_close(struct bc_log *log)
     log->active = log->next = NULL;
     for (size_t i = 0; i < BC_ARRAY_SIZE(drop); i++)
         if (drop[i] != NULL)
-            bc_log_drop_file(log, drop[i]);
+            bc_filetable_remove(log->files, drop[i]);
     if (active != NULL && drop[1] == NULL) {
         trim(log, active);
         atomic_store(&active->state, BC_FILE_SEALED);

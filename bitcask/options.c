@@ -31,8 +31,7 @@ static int invalid(const char *message)
     return bc_fail(BITCASK_INVALID, 0, NULL, 0, "%s", message);
 }
 
-/* Takes a struct of another version in: what the caller's lacks is default, what it has beyond ours must be zero. */
-static int take(const void *given, size_t given_size, void *ret, size_t size, const char *name)
+int bc_options_take(const void *given, size_t given_size, void *ret, size_t size, const char *name)
 {
     if (given_size < sizeof(size_t))
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "%s.struct_size is not set: use its _INIT macro", name);
@@ -77,7 +76,7 @@ int bc_options_resolve(const bitcask_options *given, bitcask_options *ret)
 {
     bitcask_options o = BITCASK_OPTIONS_INIT;
     if (given != NULL) {
-        int result = take(given, given->struct_size, &o, sizeof o, "bitcask_options");
+        int result = bc_options_take(given, given->struct_size, &o, sizeof o, "bitcask_options");
         if (result != BITCASK_OK)
             return result;
     }
@@ -111,7 +110,7 @@ int bc_put_options_resolve(const bitcask_put_options *given, uint32_t allowed, b
         *ret = o;
         return BITCASK_OK;
     }
-    int result = take(given, given->struct_size, &o, sizeof o, "bitcask_put_options");
+    int result = bc_options_take(given, given->struct_size, &o, sizeof o, "bitcask_put_options");
     if (result != BITCASK_OK)
         return result;
     const uint32_t conditions = o.flags & (BITCASK_PUT_IF_ABSENT | BITCASK_PUT_IF_PRESENT | BITCASK_PUT_IF_SEQUENCE);

@@ -17,6 +17,10 @@ int bc_expiry_check(int64_t expire_at_ms) bc_must_check;
 int bc_key_check(const void *key, size_t key_size) bc_must_check;
 int bc_value_check(const void *value, size_t value_size) bc_must_check;
 
+/* Takes an options struct of another version in: what the caller's lacks is zero, what it has beyond ours must be zero. OK,
+ * INVALID, UNSUPPORTED. */
+int bc_options_take(const void *given, size_t given_size, void *ret, size_t size, const char *name) bc_must_check;
+
 /* Copies what the caller's result struct has room for: struct_size bytes, the size itself left as it is. OK, INVALID. */
 int bc_result_copy(void *ret, const void *result, size_t result_size) bc_must_check;
 

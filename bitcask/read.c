@@ -57,6 +57,19 @@ static enum match match(struct bc_found *f, const char *bytes, size_t size, cons
     return f->record.key_size == key_size && memcmp(f->key, key, key_size) == 0 ? MATCH : OTHER_KEY;
 }
 
+/* f->entry is known to be the key's. */
+static int find_there(bitcask *db, const void *key, size_t key_size, bool with_value, struct bc_found *f)
+{
+    f->file = bc_filetable_get(&db->files, f->entry.file);
+    const char *bytes;
+    size_t size;
+    int result = fetch(db, f, with_value, &bytes, &size);
+    if (result != BITCASK_OK)
+        return result;
+    enum match matched = match(f, bytes, size, key, key_size);
+    return matched == MATCH ? BITCASK_OK : bc_found_corrupt(f, matched == DAMAGED ? "its head" : "it has another key");
+}
+
 /* What lookup could not settle: a record that does not answer for its key, or more equal tags than it stores. The arena knows
  * whose the slots are. */
 static int find_exactly(bitcask *db, uint64_t hash, const void *key, size_t key_size, bool with_value, struct bc_found *f)
@@ -66,14 +79,18 @@ static int find_exactly(bitcask *db, uint64_t hash, const void *key, size_t key_
         return bc_answer(BITCASK_NOT_FOUND);
     if (expire_at_ms != 0 && expire_at_ms <= bc_clock_now(&db->clock))
         return bc_answer(BITCASK_NOT_FOUND);
-    f->file = bc_filetable_get(&db->files, f->entry.file);
-    const char *bytes;
-    size_t size;
-    int result = fetch(db, f, with_value, &bytes, &size);
+    return find_there(db, key, key_size, with_value, f);
+}
+
+int bc_find_at(bitcask *db, const struct bc_entry *entry, const void *key, size_t key_size, bool with_value,
+               struct bc_found *ret)
+{
+    ret->entry = *entry;
+    ret->owned = NULL;
+    int result = find_there(db, key, key_size, with_value, ret);
     if (result != BITCASK_OK)
-        return result;
-    enum match matched = match(f, bytes, size, key, key_size);
-    return matched == MATCH ? BITCASK_OK : bc_found_corrupt(f, matched == DAMAGED ? "its head" : "it has another key");
+        bc_found_release(db, ret);
+    return result;
 }
 
 int bc_find(bitcask *db, uint64_t hash, const void *key, size_t key_size, bool with_value, struct bc_found *ret)

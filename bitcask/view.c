@@ -8,8 +8,7 @@
 
 #define PIN_MEMORY ((uintptr_t)1)
 
-/* Inside the pin under which f was found. On OK the view holds what keeps its bytes alive. */
-static int make_view(bitcask *db, struct bc_found *f, bitcask_view *ret)
+int bc_view_make(bitcask *db, struct bc_found *f, bitcask_view *ret)
 {
     if (!bc_record_value_ok(&f->record, f->value, f->seed)) {
         int result = bc_found_corrupt(f, "its value");
@@ -41,7 +40,7 @@ static int view_once(bitcask *db, const void *key, size_t key_size, bitcask_view
     unsigned pin = bc_pins_enter(db->pins);
     int result = bc_find(db, hash, key, key_size, true, &f);
     if (result == BITCASK_OK)
-        result = make_view(db, &f, ret);
+        result = bc_view_make(db, &f, ret);
     bc_pins_leave(db->pins, pin);
     return result;
 }
@@ -113,7 +112,7 @@ static void get_group(bitcask *db, struct group *g, bitcask_view *ret_views, int
         if (result == BITCASK_OK)
             result = bc_find(db, g->hashes[i], g->keys[i].data, g->keys[i].size, true, &f);
         if (result == BITCASK_OK)
-            result = make_view(db, &f, &ret_views[i]);
+            result = bc_view_make(db, &f, &ret_views[i]);
         if (result != BITCASK_OK)
             memset(&ret_views[i], 0, sizeof ret_views[i]);
         ret_results[i] = result;

@@ -289,6 +289,12 @@ int bitcask_sync(bitcask *db)
     return result;
 }
 
+static int preserve_keydir(void *arg)
+{
+    bitcask *db = arg;
+    return bc_keydir_preserve_all(db->keydir);
+}
+
 static void empty_keydir(void *arg)
 {
     bitcask *db = arg;
@@ -300,8 +306,9 @@ int bitcask_clear(bitcask *db, uint32_t flags)
     if (flags != 0)
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "clear takes no flags");
     int result = bc_db_writable(db);
+    const struct bc_clear clear = {preserve_keydir, empty_keydir, db};
     if (result == BITCASK_OK)
-        result = bc_log_clear(&db->log, empty_keydir, db);
+        result = bc_log_clear(&db->log, &clear);
     bc_filetable_reclaim(&db->files);
     bc_upkeep_inline(&db->upkeep);
     return result;
