@@ -35,14 +35,27 @@ static int first_without_hint(struct bc_file *f, void *arg)
     return 1;
 }
 
+static int same_id(struct bc_file *f, void *arg)
+{
+    return f->name.id == *(const uint64_t *)arg;
+}
+
+/* A file that left the store while its hint was being built took no hint along. */
+static void drop_orphan(struct bc_upkeep *u, uint64_t id)
+{
+    char name[BC_NAME_SIZE];
+    bc_hint_name(name, id);
+    if (bc_filetable_each(u->files, same_id, &id) == 0)
+        (void)bc_directory_unlink(u->log->dir, name);
+}
+
 bool bc_upkeep_hint(struct bc_upkeep *u)
 {
     struct bc_file *f = NULL;
     struct bc_log *log = u->log;
     if (bc_health_poisoned(log->health))
         return false;
-    /* The pin keeps the struct; the file itself may leave the store at any time, which the build notices or not: a hint of an
-     * unlisted file is a leftover. */
+    /* The pin keeps the struct; the file itself may leave the store at any time. */
     unsigned pin = bc_pins_enter(u->files->pins);
     (void)bc_filetable_each(u->files, first_without_hint, &f);
     struct bc_file_name name = {0, 0};
@@ -57,6 +70,7 @@ bool bc_upkeep_hint(struct bc_upkeep *u)
         return false;
     if (bc_hint_build(log->dir, log->allocator, &u->files->store, &name, end, NULL) != BITCASK_OK)
         bc_log_failure(log->health, BITCASK_LOG_WARN, "no hint file");
+    drop_orphan(u, name.id);
     return true;
 }
 
