@@ -187,6 +187,10 @@ static int settle(struct opening *o)
 {
     bitcask *db = o->db;
     bool durable = true;
+    /* A directory without a MANIFEST may be as new as the store: its own name first. */
+    int error = o->created ? db->io->dir_sync_parent(db->io->ctx, db->dir.fd) : 0;
+    if (error != 0)
+        return bc_fail_io(error, db->path, "cannot sync the directory's parent");
     if (o->recovery.changed || o->created) {
         struct bc_manifest edit;
         int result = bc_manifest_begin(&db->manifest, 0, &edit);

@@ -210,6 +210,7 @@ const struct bc_io bc_io_posix = {
     .dir_open = bc_posix_dir_open,
     .dir_close = bc_posix_dir_close,
     .dir_sync = bc_posix_dir_sync,
+    .dir_sync_parent = bc_posix_dir_sync_parent,
     .dir_list = bc_posix_dir_list,
     .dir_free_space = bc_posix_dir_free_space,
     .dir_maps_well = bc_posix_dir_maps_well,

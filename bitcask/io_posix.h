@@ -28,6 +28,7 @@ int bc_posix_sync_once(int fd, int (*sync)(int));
 int bc_posix_dir_open(void *ctx, const char *path, bool create, int *ret_dir);
 void bc_posix_dir_close(void *ctx, int dir);
 int bc_posix_dir_sync(void *ctx, int dir);
+int bc_posix_dir_sync_parent(void *ctx, int dir);
 int bc_posix_dir_list(void *ctx, int dir, bc_io_name_fn fn, void *arg);
 int bc_posix_dir_free_space(void *ctx, int dir, uint64_t *ret_bytes);
 bool bc_posix_dir_maps_well(void *ctx, int dir);

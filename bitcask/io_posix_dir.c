@@ -20,10 +20,15 @@ static int open_directory(int at, const char *path, int *ret_dir)
     return 0;
 }
 
-static int sync_parent(int dir)
+int bc_posix_dir_sync_parent(void *ctx, int dir)
 {
+    BC_KEEP_ERRNO;
+    (void)ctx;
     int parent = -1;
     int error = open_directory(dir, "..", &parent);
+    /* A parent that may be passed through but not read cannot be synced by this process, whatever it does. */
+    if (error == EACCES)
+        return 0;
     if (error != 0)
         return error;
     error = bc_posix_sync_once(parent, fsync);
@@ -38,18 +43,9 @@ int bc_posix_dir_open(void *ctx, const char *path, bool create, int *ret_dir)
     int dir = -1;
     int error = open_directory(AT_FDCWD, path, &dir);
     if (error == ENOENT && create) {
-        bool created = mkdir(path, 0700) == 0;
-        if (!created && errno != EEXIST)
+        if (mkdir(path, 0700) != 0 && errno != EEXIST)
             return errno;
         error = open_directory(AT_FDCWD, path, &dir);
-        if (created && error == 0) {
-            error = sync_parent(dir);
-            if (error != 0)
-                close(dir);
-        }
-        /* Left in place, it would be taken for a durable one by the next open. */
-        if (created && error != 0)
-            rmdir(path);
     }
     if (error == 0)
         *ret_dir = dir;

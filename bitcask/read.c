@@ -61,8 +61,8 @@ static enum match match(struct bc_found *f, const char *bytes, size_t size, cons
 static int find_there(bitcask *db, const void *key, size_t key_size, bool with_value, struct bc_found *f)
 {
     f->file = bc_filetable_get(&db->files, f->entry.file);
-    const char *bytes;
-    size_t size;
+    const char *bytes = NULL;
+    size_t size = 0;
     int result = fetch(db, f, with_value, &bytes, &size);
     if (result != BITCASK_OK)
         return result;
@@ -100,8 +100,8 @@ int bc_find(bitcask *db, uint64_t hash, const void *key, size_t key_size, bool w
     bool sure = count <= BC_KEYDIR_CANDIDATES;
     ret->owned = NULL;
     for (unsigned i = 0; i < count && sure; i++) {
-        const char *bytes;
-        size_t size;
+        const char *bytes = NULL;
+        size_t size = 0;
         ret->entry = candidates[i];
         ret->file = bc_filetable_get(&db->files, candidates[i].file);
         int result = fetch(db, ret, with_value, &bytes, &size);

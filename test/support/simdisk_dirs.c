@@ -35,6 +35,14 @@ void sd_sim_dir_close(void *ctx, int fd)
     sd_unlock(disk);
 }
 
+/* Directories themselves are durable from the start. */
+int sd_sim_dir_sync_parent(void *ctx, int fd)
+{
+    (void)ctx;
+    (void)fd;
+    return 0;
+}
+
 int sd_sim_dir_sync(void *ctx, int fd)
 {
     struct sd_op op;

@@ -236,6 +236,7 @@ bool sd_reserve(struct simdisk *, struct sd_inode *, uint64_t first_page, uint64
 int sd_sim_dir_open(void *ctx, const char *path, bool create, int *ret_dir);
 void sd_sim_dir_close(void *ctx, int fd);
 int sd_sim_dir_sync(void *ctx, int fd);
+int sd_sim_dir_sync_parent(void *ctx, int fd);
 int sd_sim_dir_list(void *ctx, int fd, bc_io_name_fn fn, void *arg);
 int sd_sim_dir_free_space(void *ctx, int fd, uint64_t *ret_bytes);
 bool sd_sim_dir_maps_well(void *ctx, int fd);

@@ -209,6 +209,7 @@ const struct bc_io sd_io = {
     .dir_open = sd_sim_dir_open,
     .dir_close = sd_sim_dir_close,
     .dir_sync = sd_sim_dir_sync,
+    .dir_sync_parent = sd_sim_dir_sync_parent,
     .dir_list = sd_sim_dir_list,
     .dir_free_space = sd_sim_dir_free_space,
     .dir_maps_well = sd_sim_dir_maps_well,
