@@ -315,7 +315,7 @@ int bitcask_write(bitcask *db, bitcask_batch *b, uint32_t flags)
     result = collect(db, b, &a);
     if (result != BITCASK_OK)
         return result;
-    bool sync = (flags & BITCASK_PUT_SYNC) != 0 || db->options.sync_mode == BITCASK_SYNC_ALWAYS;
+    bool sync = (flags & BITCASK_PUT_SYNC) != 0 || bc_db_syncs_always(db);
     result = apply(&a, b->bytes, sync);
     bc_free(&db->allocator, a.steps);
     bc_upkeep_inline(&db->upkeep);

@@ -149,6 +149,9 @@ typedef struct bitcask_allocator {
 typedef void (*bitcask_log_fn)(int level, const char *message, void *ctx); /* one line, without newline */
 typedef int64_t (*bitcask_clock_fn)(void *ctx);                            /* Unix milliseconds */
 
+/* How far long work has come; total may be 0 if it is not known. Non-zero cancels it: CANCELLED, and the store stays valid. */
+typedef int (*bitcask_progress_fn)(const char *phase, uint64_t done, uint64_t total, void *ctx);
+
 #define BITCASK_LOG_ERROR 1 /* something was lost or refused */
 #define BITCASK_LOG_WARN 2  /* something is not as it should be, nothing was lost */
 #define BITCASK_LOG_INFO 3  /* what the store did: recovery, rotation, seal */
@@ -160,6 +163,8 @@ typedef int64_t (*bitcask_clock_fn)(void *ctx);                            /* Un
 #define BITCASK_OPEN_NO_CREATE 2U /* the store must exist */
 #define BITCASK_OPEN_EXCLUSIVE 4U /* the store must not exist yet */
 #define BITCASK_OPEN_NO_MMAP 8U   /* pread and pwrite instead of mappings */
+#define BITCASK_OPEN_SALVAGE                                                                                                   \
+    16U /* implies READ_ONLY: opens a damaged store and shows what can be read, possibly older values */
 
 /* bitcask_options.sync_mode: when a write without BITCASK_PUT_SYNC becomes durable. */
 #define BITCASK_SYNC_NONE 0U     /* when the system writes it back, or at the next sync of any kind */
@@ -174,7 +179,7 @@ typedef struct bitcask_options {
     uint64_t sync_bytes;                /* for SYNC_INTERVAL; 0 = 16 MiB */
     uint64_t max_file_size;             /* bytes, 64 KiB to 16 GiB; 0 = 256 MiB. A larger record gets a file of its own */
     uint32_t max_open_files;            /* budget of descriptors and mappings of sealed files; 0 = 1024 */
-    uint32_t keydir_shards;             /* power of two, 64 to 65,536; 0 = 1024 */
+    uint32_t keydir_shards;             /* power of two, 64 to 65,536; 0 = 512 */
     uint32_t file_mode;                 /* permission bits of new files; 0 = 0600: sessions are secrets */
     uint32_t load_threads;              /* threads that load at open, 1 to 64; 0 = one per processor, at most 8 */
     const bitcask_allocator *allocator; /* copied; NULL = realloc and free */
@@ -182,14 +187,24 @@ typedef struct bitcask_options {
     void *clock_ctx;
     bitcask_log_fn log; /* NULL = no log */
     void *log_ctx;
+    bitcask_progress_fn progress; /* of the load at open, in files; NULL = none */
+    void *progress_ctx;
 } bitcask_options;
 
 #define BITCASK_OPTIONS_INIT                                                                                                   \
     {                                                                                                                          \
-        sizeof(bitcask_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL                                       \
+        sizeof(bitcask_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL                           \
     }
 /* The same for callers that cannot use the macro; size is their sizeof. */
 BITCASK_API void bitcask_options_init(bitcask_options *options, size_t size);
+
+/* Sets one option by its name and a text value, for command lines and configuration files: the fields above by their names,
+ * sizes with a suffix ("64m"), sync_mode as none, interval or always, and read_only, no_create, exclusive, no_mmap, salvage as
+ * true or false. Returns OK · INVALID (no such option, or not such a value; nothing is changed). */
+BITCASK_API int bitcask_options_set(bitcask_options *options, const char *option, const char *value);
+
+/* The same on an open store, for options that can change there: sync_* and max_*. Returns OK · INVALID. */
+BITCASK_API int bitcask_set(bitcask *db, const char *option, const char *value);
 
 /* Opens the store in dir, creates it if it is absent, and recovers it after a crash.
  *
@@ -197,8 +212,9 @@ BITCASK_API void bitcask_options_init(bitcask_options *options, size_t size);
  * open fail and never needs a tool.
  * Returns OK · NOT_FOUND (no store, with NO_CREATE or READ_ONLY) · CONDITION (a store is there, with EXCLUSIVE) · LOCKED (open
  * for writing elsewhere) · BUSY (READ_ONLY beside a writer that changes faster than it can be read: try again) · CORRUPT (names
- * the file and the offset; nothing was modified) · IO · NO_SPACE · UNSUPPORTED (made by a newer version; nothing was modified).
- * On a full disk an existing store opens; its writes return NO_SPACE until there is room. */
+ * the file and the offset; nothing was modified) · IO · NO_SPACE · UNSUPPORTED (made by a newer version; nothing was modified)
+ * · CANCELLED (by the progress callback). On a full disk an existing store opens; its writes return NO_SPACE until there is
+ * room. */
 BITCASK_API int bitcask_open(const char *dir, const bitcask_options *options, bitcask **ret_db);
 
 /* Syncs, seals the state and closes. NULL is OK. No other call may be running on the handle or start on it.
@@ -406,6 +422,92 @@ typedef int (*bitcask_fold_fn)(bitcask_slice key, bitcask_slice value, const bit
 /* Calls fn for every key of one moment. Returns OK · fn's non-zero value · CORRUPT · IO (a record could not be read: the fold
  * ends there; an iterator can go on). */
 BITCASK_API int bitcask_fold(bitcask *db, const bitcask_iter_options *options, bitcask_fold_fn fn, void *ctx);
+
+/* ---- statistics ---------------------------------------------------------------------------------------------------------- */
+
+typedef struct bitcask_stats {
+    size_t struct_size;
+    uint64_t keys;           /* expired ones until they are swept */
+    uint64_t live_bytes;     /* of records that the KeyDir points to */
+    uint64_t dead_bytes;     /* of all others */
+    uint64_t disk_bytes;     /* of data files, without space reserved ahead */
+    uint64_t keydir_bytes;   /* memory of the KeyDir, what snapshots keep included */
+    uint64_t snapshot_bytes; /* of these, what snapshots keep */
+    uint64_t data_files;
+    uint64_t pins;          /* views that are held, on files that are open */
+    uint64_t snapshots;     /* that are held */
+    uint64_t last_sequence; /* of the newest write */
+    uint64_t poisoned;      /* 1: a sync failed, writes are refused */
+} bitcask_stats;
+
+#define BITCASK_STATS_INIT                                                                                                     \
+    {                                                                                                                          \
+        sizeof(bitcask_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                 \
+    }
+BITCASK_API void bitcask_stats_init(bitcask_stats *stats, size_t size);
+
+/* Counters of this moment; taken one after the other while others write. ret->struct_size must be set. Returns OK. */
+BITCASK_API int bitcask_stats_get(bitcask *db, bitcask_stats *ret);
+
+#define BITCASK_FILE_OPEN 1U   /* is written, or waits to be sealed */
+#define BITCASK_FILE_SEALED 2U /* never changes */
+
+typedef struct bitcask_file_info {
+    size_t struct_size;
+    uint64_t id; /* the file is <id>.data, ten digits */
+    uint64_t size;
+    uint64_t keys; /* live */
+    uint64_t live_bytes;
+    uint64_t dead_bytes;
+    uint64_t min_sequence; /* 0 and 0 if it holds no record */
+    uint64_t max_sequence;
+    uint32_t state;         /* BITCASK_FILE_* */
+    uint32_t merge_reasons; /* 0 */
+} bitcask_file_info;
+
+typedef int (*bitcask_file_fn)(const bitcask_file_info *info, void *ctx); /* non-zero stops and is returned */
+
+/* Calls fn for each data file, in no order; under no lock. Returns OK · fn's non-zero value. */
+BITCASK_API int bitcask_each_file(bitcask *db, bitcask_file_fn fn, void *ctx);
+
+/* ---- offline ------------------------------------------------------------------------------------------------------------- */
+
+#define BITCASK_HINT_ALL 1U /* bitcask_hint_options.flags: also where there is a valid one */
+
+typedef struct bitcask_hint_options {
+    size_t struct_size;
+    uint32_t flags;    /* BITCASK_HINT_* */
+    uint32_t reserved; /* 0 */
+    bitcask_progress_fn progress;
+    void *progress_ctx;
+    bitcask_log_fn log;
+    void *log_ctx;
+} bitcask_hint_options;
+
+#define BITCASK_HINT_OPTIONS_INIT                                                                                              \
+    {                                                                                                                          \
+        sizeof(bitcask_hint_options), 0, 0, NULL, NULL, NULL, NULL                                                             \
+    }
+BITCASK_API void bitcask_hint_options_init(bitcask_hint_options *options, size_t size);
+
+typedef struct bitcask_hint_result {
+    size_t struct_size;
+    uint64_t files;  /* data files of the store */
+    uint64_t built;  /* hint files that were written */
+    uint64_t failed; /* data files that gave none; a valid one that was there stays */
+} bitcask_hint_result;
+
+#define BITCASK_HINT_RESULT_INIT                                                                                               \
+    {                                                                                                                          \
+        sizeof(bitcask_hint_result), 0, 0, 0                                                                                   \
+    }
+BITCASK_API void bitcask_hint_result_init(bitcask_hint_result *result, size_t size);
+
+/* Writes the hint files that a store lacks, or all of them, from full scans of its data files. Takes the writer's lock and
+ * recovers the store if need be. options and ret may be NULL.
+ * Returns OK · NOT_FOUND (no store) · LOCKED · CORRUPT (the store, or some data file: see ret->failed) · IO · NO_SPACE ·
+ * UNSUPPORTED · CANCELLED; ret is filled in for OK, CORRUPT and CANCELLED. */
+BITCASK_API int bitcask_rebuild_hints(const char *dir, const bitcask_hint_options *options, bitcask_hint_result *ret);
 
 #ifdef __cplusplus
 }

@@ -101,6 +101,29 @@ int bc_datafile_open(const struct bc_directory *dir, const struct bc_uuid *store
     return BITCASK_OK;
 }
 
+int bc_datafile_open_damaged(const struct bc_directory *dir, const struct bc_file_name *file, int *ret_fd,
+                             struct bc_io_stat *ret_stat)
+{
+    const struct bc_io *io = dir->io;
+    char name[BC_NAME_SIZE];
+    bc_data_name(name, file->id);
+    int fd;
+    int result = bc_directory_open_file(dir, name, 0, &fd);
+    if (result == BITCASK_NOT_FOUND)
+        return bc_fail(BITCASK_CORRUPT, ENOENT, name, 0, "%s: listed in the MANIFEST but missing", name);
+    if (result != BITCASK_OK)
+        return result;
+    struct bc_io_stat st;
+    int error = io->stat(io->ctx, fd, &st);
+    if (error != 0) {
+        io->close(io->ctx, fd);
+        return bc_fail_io(error, name, "cannot stat");
+    }
+    *ret_fd = fd;
+    *ret_stat = st;
+    return BITCASK_OK;
+}
+
 int bc_datafile_mark_read(const struct bc_directory *dir, int fd, const struct bc_file_name *file, uint64_t *ret_counter,
                           uint64_t *ret_offset)
 {

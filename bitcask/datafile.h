@@ -20,6 +20,10 @@ int bc_datafile_create(const struct bc_directory *, const struct bc_data_header 
 int bc_datafile_open(const struct bc_directory *, const struct bc_uuid *store, const struct bc_file_name *, unsigned flags,
                      int *ret_fd, struct bc_io_stat *ret_stat) bc_must_check;
 
+/* The same whatever the header says: for salvage. OK, CORRUPT (missing, or no regular file), IO. */
+int bc_datafile_open_damaged(const struct bc_directory *, const struct bc_file_name *, int *ret_fd,
+                             struct bc_io_stat *ret_stat) bc_must_check;
+
 /* The durable mark: the highest offset that a valid slot holds. OK, CORRUPT (both slots are invalid: the mark page is damaged,
  * as it was written whole before the file got its name), IO. *ret_counter is that of the newest slot. */
 int bc_datafile_mark_read(const struct bc_directory *, int fd, const struct bc_file_name *, uint64_t *ret_counter,

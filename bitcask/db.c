@@ -72,6 +72,11 @@ static int no_memory(void)
     return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to open the store");
 }
 
+static int no_store(const bitcask *db)
+{
+    return bc_fail(BITCASK_NOT_FOUND, ENOENT, BC_MANIFEST_NAME, 0, "%s: there is no store", db->path);
+}
+
 static int new_manifest(struct opening *o)
 {
     const struct bc_io *io = o->db->io;
@@ -99,7 +104,7 @@ static int read_manifest(struct opening *o)
     if (result != BITCASK_OK)
         return result;
     if (db->read_only || (db->options.flags & BITCASK_OPEN_NO_CREATE) != 0)
-        return bc_fail(BITCASK_NOT_FOUND, ENOENT, BC_MANIFEST_NAME, 0, "%s: there is no store", db->path);
+        return no_store(db);
     return new_manifest(o);
 }
 
@@ -141,6 +146,7 @@ static int make_parts(struct opening *o)
         bc_filetable_init(&db->files, &db->dir, &db->allocator, db->pins, db->keydir, &o->manifest.store, mapped, budget);
     if (result == BITCASK_OK)
         o->stage = STAGE_FILES;
+    db->files.salvage = (db->options.flags & BITCASK_OPEN_SALVAGE) != 0;
     return result;
 }
 
@@ -149,7 +155,12 @@ static int load_all(struct opening *o)
     bitcask *db = o->db;
     uint64_t highest = 0;
     int result = bc_leftovers_check(&db->dir, &db->allocator, &o->manifest, &highest);
-    if (result == BITCASK_OK)
+    bool salvage = (db->options.flags & BITCASK_OPEN_SALVAGE) != 0;
+    if (salvage) {
+        result = BITCASK_OK;
+        bc_recover_nothing(&db->dir, &o->manifest);
+    }
+    if (result == BITCASK_OK && !salvage)
         result = bc_recover(&db->dir, &db->allocator, &db->health, db->read_only, &o->manifest, &o->recovery);
     if (result == BITCASK_OK)
         result = make_parts(o);
@@ -163,7 +174,16 @@ static int load_all(struct opening *o)
         threads = BC_MIN(db->io->processors(db->io->ctx), 8U);
     if (o->environment->inlined)
         threads = 1;
-    struct bc_load load = {&db->dir, &db->allocator, &db->files, db->keydir, &db->health, threads};
+    struct bc_load load = {.dir = &db->dir,
+                           .allocator = &db->allocator,
+                           .files = &db->files,
+                           .keydir = db->keydir,
+                           .health = &db->health,
+                           .ceiling = o->manifest.ceiling,
+                           .threads = threads,
+                           .salvage = db->files.salvage,
+                           .progress = db->options.progress,
+                           .progress_ctx = db->options.progress_ctx};
     return bc_load(&load);
 }
 
@@ -226,19 +246,16 @@ static int start_writing(struct opening *o)
 {
     bitcask *db = o->db;
     uint64_t next_file_id = db->log.next_file_id, next_sequence = o->manifest.ceiling;
-    struct bc_log_options log_options = {.max_file_size = db->options.max_file_size,
-                                         .mapped = db->files.mapped && db->dir.maps_well,
-                                         .sync_mode = db->options.sync_mode,
-                                         .sync_interval_ms = db->options.sync_interval_ms,
-                                         .sync_bytes = db->options.sync_bytes};
     int result =
         bc_manifest_keeper_init(&db->manifest, &db->dir, &db->allocator, &db->health, &db->log.next_sequence, &o->manifest);
     if (result != BITCASK_OK)
         return result;
     o->stage = STAGE_MANIFEST;
-    result = bc_log_init(&db->log, &db->dir, &db->allocator, &db->files, &db->manifest, &db->health, &db->clock, &log_options);
+    result = bc_log_init(&db->log, &db->dir, &db->allocator, &db->files, &db->manifest, &db->health, &db->clock,
+                         db->files.mapped && db->dir.maps_well);
     if (result != BITCASK_OK)
         return result;
+    bc_log_configure(&db->log, &db->options);
     o->stage = STAGE_LOG;
     db->log.next_file_id = next_file_id;
     db->log.cleared_below = db->manifest.current.cleared_below;
@@ -266,9 +283,14 @@ static int open_directory(struct opening *o)
     if (result != BITCASK_OK)
         return result;
     o->stage = STAGE_DIRECTORY;
-    if (!db->read_only)
-        result = bc_directory_lock(&db->dir);
-    return result;
+    if (db->read_only)
+        return BITCASK_OK;
+    /* Where there is no store and none is to be made, nothing is made: no LOCK file either. */
+    if (!create && !bc_directory_has(&db->dir, BC_MANIFEST_NAME)) {
+        result = bc_leftovers_check_new(&db->dir);
+        return result != BITCASK_OK ? result : no_store(db);
+    }
+    return bc_directory_lock(&db->dir);
 }
 
 static int open_once(const char *path, const bitcask_options *options, const struct bc_environment *environment,
@@ -289,6 +311,7 @@ static int open_once(const char *path, const bitcask_options *options, const str
     db->options.allocator = &db->allocator;
     db->path = copy;
     db->read_only = (options->flags & BITCASK_OPEN_READ_ONLY) != 0;
+    atomic_init(&db->sync_mode, options->sync_mode);
     db->health.log = options->log;
     db->health.log_ctx = options->log_ctx;
     bc_clock_init(&db->clock, db->io, options->clock, options->clock_ctx);
@@ -351,7 +374,7 @@ int bitcask_close(bitcask *db)
     if (!db->read_only) {
         result = bc_log_close(&db->log);
         /* Hints last: each is named only after its data file is durable and its end is fixed. */
-        while (result == BITCASK_OK && bc_upkeep_hint(&db->upkeep)) {
+        while (result == BITCASK_OK && bc_upkeep_hint(&db->upkeep, NULL)) {
         }
     }
     struct opening o = {.db = db, .stage = STAGE_UPKEEP};

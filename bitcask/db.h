@@ -24,6 +24,7 @@ struct bitcask {
     bitcask_options options;
     char *path;
     bool read_only;
+    _Atomic uint32_t sync_mode; /* of options, which change under starting */
     struct bc_health health;
     struct bc_clock clock;
     struct bc_directory dir;
@@ -34,7 +35,7 @@ struct bitcask {
     struct bc_log log;
     struct bc_upkeep upkeep;
     atomic_bool upkeep_running;
-    pthread_mutex_t starting;  /* one thread starts the upkeep */
+    pthread_mutex_t starting;  /* one thread starts the upkeep, or changes options */
     _Atomic uint32_t children; /* snapshots and iterators: close waits for none of them and refuses */
 };
 
@@ -48,6 +49,11 @@ int bc_db_open(const char *path, const bitcask_options *options, const struct bc
 
 /* A handle is good for a write: OK, READ_ONLY, POISONED, NO_MEMORY (the background threads cannot start). */
 int bc_db_writable(bitcask *) bc_must_check;
+
+static inline bool bc_db_syncs_always(const bitcask *db)
+{
+    return atomic_load_explicit(&db->sync_mode, memory_order_relaxed) == BITCASK_SYNC_ALWAYS;
+}
 
 /* ---- read.c ---- */
 

@@ -145,6 +145,15 @@ int bc_directory_open_file(const struct bc_directory *d, const char *name, unsig
     }
 }
 
+bool bc_directory_has(const struct bc_directory *d, const char *name)
+{
+    int fd;
+    int error = d->io->open(d->io->ctx, d->fd, name, 0, 0, &fd);
+    if (error == 0)
+        d->io->close(d->io->ctx, fd);
+    return error != ENOENT;
+}
+
 int bc_directory_unlink(const struct bc_directory *d, const char *name)
 {
     int error = d->io->unlink(d->io->ctx, d->fd, name);

@@ -44,6 +44,7 @@ int bc_directory_each(const struct bc_directory *, bc_directory_fn fn, void *arg
 /* As the I/O table's, with the failure recorded. A missing file is NOT_FOUND; a link, FIFO, device or directory in place of a
  * file is CORRUPT. */
 int bc_directory_open_file(const struct bc_directory *, const char *name, unsigned flags, int *ret_fd) bc_must_check;
+bool bc_directory_has(const struct bc_directory *, const char *name);   /* also if it cannot be opened */
 int bc_directory_unlink(const struct bc_directory *, const char *name); /* absent is OK */
 
 #endif

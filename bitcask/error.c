@@ -66,7 +66,9 @@ int bc_fail_io(int sys_errno, const char *file, const char *what)
     char buffer[128];
     /* The GNU strerror_r: the text may be static and not in the buffer. */
     const char *text = strerror_r(sys_errno, buffer, sizeof buffer);
-    return bc_fail(bc_result_of_errno(sys_errno), sys_errno, file, 0, "%s: %s: %s", file, what, text);
+    const char *colon = file == NULL ? "" : ": ";
+    return bc_fail(bc_result_of_errno(sys_errno), sys_errno, file, 0, "%s%s%s: %s", file == NULL ? "" : file, colon, what,
+                   text);
 }
 
 const char *bitcask_strerror(int result)

@@ -22,6 +22,13 @@ int bc_filetable_init(struct bc_filetable *t, const struct bc_directory *dir, co
     return BITCASK_OK;
 }
 
+void bc_filetable_set_budget(struct bc_filetable *t, uint32_t budget)
+{
+    pthread_mutex_lock(&t->cache);
+    t->budget = budget;
+    pthread_mutex_unlock(&t->cache);
+}
+
 static void free_file(struct bc_filetable *t, struct bc_file *f)
 {
     bc_handle_unref(atomic_load(&f->handle));
@@ -182,10 +189,10 @@ static int make_handle(struct bc_filetable *t, struct bc_file *f, int fd, uint64
     bc_data_name(name, f->name.id);
     uint64_t end = atomic_load(&f->end);
     void *map = NULL;
-    if (size < end)
+    if (size < end && !t->salvage)
         return bc_fail(BITCASK_CORRUPT, 0, name, size, "%s: %llu bytes long, should have %llu", name, (unsigned long long)size,
                        (unsigned long long)end);
-    if (t->mapped && !f->by_descriptor) {
+    if (t->mapped && !f->by_descriptor && !t->salvage) {
         int error = io->map(io->ctx, fd, (size_t)end, false, &map);
         if (error != 0)
             return bc_fail_io(error, name, "cannot map");
@@ -204,7 +211,8 @@ static int open_handle(struct bc_filetable *t, struct bc_file *f)
     int fd;
     struct bc_io_stat st;
     struct bc_handle *h = NULL;
-    int result = bc_datafile_open(t->dir, &t->store, &f->name, 0, &fd, &st);
+    int result = t->salvage ? bc_datafile_open_damaged(t->dir, &f->name, &fd, &st)
+                            : bc_datafile_open(t->dir, &t->store, &f->name, 0, &fd, &st);
     if (result != BITCASK_OK)
         return result;
     result = make_handle(t, f, fd, st.size, &h);

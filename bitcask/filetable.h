@@ -59,8 +59,9 @@ struct bc_filetable {
     struct bc_pins *pins;
     struct bc_keydir *keydir; /* knows the snapshots */
     struct bc_uuid store;
-    bool mapped; /* sealed files are read through mappings */
-    uint32_t budget;
+    bool mapped;     /* sealed files are read through mappings */
+    bool salvage;    /* damaged and short files are opened, too */
+    uint32_t budget; /* under cache */
     pthread_rwlock_t main;
     _Atomic(struct bc_file *) *_Atomic blocks[BC_KEYDIR_FILES_MAX / BC_FILES_PER_BLOCK];
     uint32_t used; /* under main: indices below it have been given out; freed ones hold NULL */
@@ -75,6 +76,7 @@ struct bc_filetable {
 
 int bc_filetable_init(struct bc_filetable *, const struct bc_directory *, const bitcask_allocator *, struct bc_pins *,
                       struct bc_keydir *, const struct bc_uuid *store, bool mapped, uint32_t budget) bc_must_check;
+void bc_filetable_set_budget(struct bc_filetable *, uint32_t budget);
 void bc_filetable_free(struct bc_filetable *); /* closes everything; no reader inside */
 
 /* Gives a file an index. *ret is valid until removed and reclaimed. The handle (NULL: opened when it is needed) is taken over.

@@ -42,7 +42,7 @@ struct bc_io {
     /* Directories. create: makes the last component if it is absent (mode 0700). */
     int (*dir_open)(void *ctx, const char *path, bool create, int *ret_dir);
     void (*dir_close)(void *ctx, int dir);
-    int (*dir_sync)(void *ctx, int dir); /* names created, renamed and unlinked before are durable when it returns 0 */
+    int (*dir_sync)(void *ctx, int dir);        /* names created, renamed and unlinked before are durable when it returns 0 */
     int (*dir_sync_parent)(void *ctx, int dir); /* the directory's own name is durable when it returns 0 */
     int (*dir_list)(void *ctx, int dir, bc_io_name_fn fn, void *arg); /* every name but "." and "..", any order */
     int (*dir_free_space)(void *ctx, int dir, uint64_t *ret_bytes);

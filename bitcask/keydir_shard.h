@@ -16,7 +16,7 @@ struct bc_shard {
     _Alignas(BC_CACHE_LINE) struct bc_table table;
     _Alignas(BC_CACHE_LINE) pthread_mutex_t mutex;
     struct bc_arena arena;
-    uint64_t preserved;          /* snapshots up to this number have a version */
+    _Atomic uint64_t preserved;  /* snapshots up to this number have a version; read under wal alone, too */
     struct bc_version *versions; /* newest first (keydir_snapshot.h) */
     bool tombstones;             /* some were loaded */
 };
@@ -47,7 +47,8 @@ struct bc_keydir {
 /* Whether a change of the shard must be preceded by bc_shard_preserve(). Under wal or the shard's mutex. */
 static inline bool bc_shard_wanted(const struct bc_keydir *k, const struct bc_shard *s)
 {
-    return atomic_load_explicit(&k->newest_held, memory_order_relaxed) > s->preserved;
+    return atomic_load_explicit(&k->newest_held, memory_order_relaxed) >
+           atomic_load_explicit(&s->preserved, memory_order_relaxed);
 }
 
 static inline struct bc_shard *bc_shard_of(const struct bc_keydir *k, uint64_t hash)

@@ -94,11 +94,11 @@ bool bc_shard_preserve(struct bc_keydir *k, struct bc_shard *s)
         bc_free(k->memory.allocator, v);
         return false;
     }
-    v->from = s->preserved;
+    v->from = atomic_load_explicit(&s->preserved, memory_order_relaxed);
     v->to = atomic_load_explicit(&k->newest_held, memory_order_relaxed);
     v->next = s->versions;
     s->versions = v;
-    s->preserved = v->to;
+    atomic_store_explicit(&s->preserved, v->to, memory_order_relaxed);
     atomic_fetch_add_explicit(&k->snapshots->bytes, v->bytes, memory_order_relaxed);
     return true;
 }
@@ -218,7 +218,7 @@ static struct past past_of(const struct bc_shard *s, uint64_t number)
 {
     struct past p = {
         atomic_load_explicit(&s->table.slots, memory_order_relaxed), bc_get32(&s->table.capacity), {.base = s->arena.base}};
-    if (number > s->preserved)
+    if (number > atomic_load_explicit(&s->preserved, memory_order_relaxed))
         return p;
     for (const struct bc_version *v = s->versions; v != NULL; v = v->next)
         if (number > v->from && number <= v->to)

@@ -1,5 +1,6 @@
 #include "bitcask/load.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@ struct job {
     struct bc_load *load;
     _Atomic uint32_t next; /* index of the next file that nobody has taken */
     _Atomic int result;    /* the first failure */
+    pthread_t opener;
     pthread_mutex_t mutex; /* guards failure */
     struct {
         int sys_errno;
@@ -66,6 +68,19 @@ static int load_record(const struct target *t, const struct bc_scan *s)
     return bc_keydir_load(keydir, hash, s->key, s->record.key_size, s->record.sequence, &e, s->record.expire_at_ms);
 }
 
+/* The next record; with salvage, damage is passed over to the next place where a whole one stands. */
+static enum bc_scan_result scan_on(const struct bc_load *load, struct bc_scan *s)
+{
+    enum bc_scan_result scanned = bc_scan_next(s);
+    if (scanned != BC_SCAN_BAD || !load->salvage)
+        return scanned;
+    char name[BC_NAME_SIZE];
+    bc_data_name(name, s->name.id);
+    bc_log_line(load->health, BITCASK_LOG_ERROR, "%s: damaged at byte %" PRIu64 ": looking for the next whole record", name,
+                s->next);
+    return bc_scan_resync(s);
+}
+
 static int load_by_scan(struct bc_load *load, struct bc_file *f, int fd)
 {
     struct target t = {load, f};
@@ -74,7 +89,7 @@ static int load_by_scan(struct bc_load *load, struct bc_file *f, int fd)
     if (result != BITCASK_OK)
         return result;
     enum bc_scan_result scanned = BC_SCAN_END;
-    while (result == BITCASK_OK && (scanned = bc_scan_next(&s)) == BC_SCAN_RECORD)
+    while (result == BITCASK_OK && (scanned = scan_on(load, &s)) == BC_SCAN_RECORD)
         if (s.record.type == BC_RECORD_PUT || s.record.type == BC_RECORD_TOMBSTONE)
             result = load_record(&t, &s);
     if (result == BITCASK_OK && scanned == BC_SCAN_FAILED)
@@ -90,7 +105,38 @@ static int load_by_scan(struct bc_load *load, struct bc_file *f, int fd)
     return result;
 }
 
-static int load_file(struct bc_load *load, struct bc_file *f)
+/* Space behind the end of a sealed file is what a crash left before the trim, and holds no record there that was written by a
+ * later session: such a file went on under a MANIFEST that is not this one. */
+static int check_behind_end(const struct bc_load *load, struct bc_file *f, int fd)
+{
+    const struct bc_io *io = load->dir->io;
+    struct bc_io_stat st;
+    struct bc_scan s;
+    char name[BC_NAME_SIZE];
+    uint64_t end = atomic_load(&f->end);
+    bc_data_name(name, f->name.id);
+    int error = io->stat(io->ctx, fd, &st);
+    if (error != 0)
+        return bc_fail_io(error, name, "cannot stat");
+    if (st.size <= end)
+        return BITCASK_OK;
+    int result = bc_scan_init(&s, io, load->allocator, fd, &f->name, end, st.size);
+    if (result != BITCASK_OK)
+        return result;
+    enum bc_scan_result scanned = bc_scan_next(&s);
+    if (scanned == BC_SCAN_FAILED)
+        result = bitcask_last_error()->result;
+    if (scanned == BC_SCAN_RECORD && s.record.sequence >= load->ceiling)
+        result = bc_fail(BITCASK_CORRUPT, 0, name, end,
+                         "%s: goes on behind byte %" PRIu64 ", where the MANIFEST ends it: an older MANIFEST was put in place; "
+                         "nothing was changed",
+                         name, end);
+    bc_scan_free(&s);
+    return result;
+}
+
+/* Inside a pin: the handle stays open though another thread may have to close some. */
+static int load_opened(struct bc_load *load, struct bc_file *f)
 {
     struct target t = {load, f};
     struct bc_hint_header header;
@@ -98,12 +144,30 @@ static int load_file(struct bc_load *load, struct bc_file *f)
     /* Opening it proves that it is there, is that file and is long enough, whatever its hint says. */
     struct bc_handle *h;
     int result = bc_filetable_open(load->files, f, &h);
-    if (result == BITCASK_OK && !f->by_descriptor)
+    if (result == BITCASK_OK && !load->salvage && !f->by_descriptor)
+        result = check_behind_end(load, f, h->fd);
+    if (load->salvage && result == BITCASK_CORRUPT) {
+        bc_log_failure(load->health, BITCASK_LOG_ERROR, "salvage goes on without it");
+        return BITCASK_OK;
+    }
+    if (result == BITCASK_OK && !f->by_descriptor && !load->salvage)
         result = bc_hint_read(load->dir, load->allocator, &f->name, atomic_load(&f->end), load_entries, &t, &header, &valid);
     if (result != BITCASK_OK || valid)
         return result;
     atomic_store(&f->needs_hint, true);
     return load_by_scan(load, f, h->fd);
+}
+
+static int load_file(struct bc_load *load, struct bc_file *f)
+{
+    for (unsigned attempt = 0;; attempt++) {
+        unsigned pin = bc_pins_enter(load->files->pins);
+        int result = load_opened(load, f);
+        bc_pins_leave(load->files->pins, pin);
+        int sys_errno = result == BITCASK_IO ? bitcask_last_error()->sys_errno : 0;
+        if ((sys_errno != EMFILE && sys_errno != ENFILE) || attempt > 8 || !bc_filetable_shrink(load->files))
+            return result;
+    }
 }
 
 static void note_failure(struct job *j, int result)
@@ -120,11 +184,24 @@ static void note_failure(struct job *j, int result)
     pthread_mutex_unlock(&j->mutex);
 }
 
+/* On the opener's thread only: callbacks do not come from threads that he does not know. */
+static bool cancelled(struct job *j)
+{
+    const struct bc_load *load = j->load;
+    uint32_t used = load->files->used, next = atomic_load(&j->next);
+    if (load->progress == NULL || load->progress("load", BC_MIN(next, used), used, load->progress_ctx) == 0)
+        return false;
+    note_failure(j, bc_fail(BITCASK_CANCELLED, 0, NULL, 0, "the load was cancelled"));
+    return true;
+}
+
 static void *work(void *arg)
 {
     struct job *j = arg;
     uint32_t used = j->load->files->used;
     while (atomic_load(&j->result) == BITCASK_OK) {
+        if (pthread_equal(pthread_self(), j->opener) && cancelled(j))
+            break;
         uint32_t index = atomic_fetch_add(&j->next, 1);
         if (index >= used)
             break;
@@ -159,7 +236,7 @@ static void run(struct job *j, unsigned threads)
 
 int bc_load(struct bc_load *load)
 {
-    struct job j = {.load = load};
+    struct job j = {.load = load, .opener = pthread_self()};
     int result = bc_keydir_load_begin(load->keydir);
     if (result != BITCASK_OK)
         return result;

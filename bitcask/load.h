@@ -1,6 +1,7 @@
 /* load.h - filling the KeyDir at open: every listed file by its hint, or by a scan where it has no valid one.
  *
- * Files load in any order, on several threads: sequences decide which record of a key is the newest.
+ * Files load in any order, on several threads: sequences decide which record of a key is the newest. With salvage a damaged
+ * newest record may leave an older one to be found.
  */
 #ifndef BC_LOAD_H
 #define BC_LOAD_H
@@ -15,11 +16,16 @@ struct bc_load {
     struct bc_filetable *files;
     struct bc_keydir *keydir;
     const struct bc_health *health;
+    uint64_t ceiling; /* the MANIFEST's: no record may have it or more */
     unsigned threads;
+    bool salvage; /* goes on behind damage and without files that cannot be read */
+    bitcask_progress_fn progress;
+    void *progress_ctx;
 };
 
 /* Loads every file of the table and counts what is live in each. Nobody else has the handle yet. OK, CORRUPT (a record whose
- * key cannot be known: names file and offset), IO, NO_MEMORY. */
+ * key cannot be known: names file and offset), IO, NO_MEMORY,
+ * CANCELLED. */
 int bc_load(struct bc_load *) bc_must_check;
 
 #endif

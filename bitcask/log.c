@@ -13,8 +13,7 @@
 #define STEP_MAX (64ULL << 20)
 
 int bc_log_init(struct bc_log *log, const struct bc_directory *dir, const bitcask_allocator *a, struct bc_filetable *files,
-                struct bc_manifest_keeper *manifest, struct bc_health *health, struct bc_clock *clock,
-                const struct bc_log_options *options)
+                struct bc_manifest_keeper *manifest, struct bc_health *health, struct bc_clock *clock, bool mapped)
 {
     memset(log, 0, sizeof *log);
     log->dir = dir;
@@ -23,7 +22,7 @@ int bc_log_init(struct bc_log *log, const struct bc_directory *dir, const bitcas
     log->manifest = manifest;
     log->health = health;
     log->clock = clock;
-    log->options = *options;
+    atomic_init(&log->mapped, mapped);
     log->fd = -1;
     if (pthread_mutex_init(&log->wal, NULL) != 0 || pthread_mutex_init(&log->making, NULL) != 0 ||
         pthread_mutex_init(&log->ahead, NULL) != 0 || pthread_mutex_init(&log->sync, NULL) != 0 ||
@@ -31,6 +30,14 @@ int bc_log_init(struct bc_log *log, const struct bc_directory *dir, const bitcas
         pthread_cond_init(&log->turn[1], NULL) != 0)
         return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "cannot make a lock");
     return BITCASK_OK;
+}
+
+void bc_log_configure(struct bc_log *log, const bitcask_options *o)
+{
+    atomic_store(&log->options.max_file_size, o->max_file_size);
+    atomic_store(&log->options.sync_mode, o->sync_mode);
+    atomic_store(&log->options.sync_interval_ms, o->sync_interval_ms);
+    atomic_store(&log->options.sync_bytes, o->sync_bytes);
 }
 
 void bc_log_free(struct bc_log *log)

@@ -23,11 +23,11 @@
 #include "bitcask/format_record.h"
 #include "bitcask/manifest.h"
 
+/* Of bitcask_options; may change while the store is open. */
 struct bc_log_options {
-    uint64_t max_file_size;
-    bool mapped; /* records are stored through a mapping of the active file; else written */
-    uint32_t sync_mode;
-    uint64_t sync_interval_ms, sync_bytes;
+    _Atomic uint64_t max_file_size;
+    _Atomic uint32_t sync_mode;
+    _Atomic uint64_t sync_interval_ms, sync_bytes;
 };
 
 struct bc_log {
@@ -38,6 +38,7 @@ struct bc_log {
     struct bc_health *health;
     struct bc_clock *clock;
     struct bc_log_options options;
+    atomic_bool mapped;      /* records are stored through a mapping of the active file; else written */
     void (*wake)(void *arg); /* there is something for bc_log_upkeep(); called under wal: only signals */
     void *wake_arg;
 
@@ -73,8 +74,8 @@ struct bc_log {
 
 /* next_sequence: where this session starts. durable: all below it. */
 int bc_log_init(struct bc_log *, const struct bc_directory *, const bitcask_allocator *, struct bc_filetable *,
-                struct bc_manifest_keeper *, struct bc_health *, struct bc_clock *,
-                const struct bc_log_options *) bc_must_check;
+                struct bc_manifest_keeper *, struct bc_health *, struct bc_clock *, bool mapped) bc_must_check;
+void bc_log_configure(struct bc_log *, const bitcask_options *);
 void bc_log_free(struct bc_log *);
 
 /* ---- append: log.c ---- */

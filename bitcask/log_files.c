@@ -5,6 +5,12 @@
 #include "bitcask/error.h"
 #include "bitcask/log_internal.h"
 
+static uint64_t first_step(const struct bc_log *log)
+{
+    uint64_t max = log->options.max_file_size;
+    return BC_MIN(BC_LOG_FIRST_STEP, max);
+}
+
 static int new_name(struct bc_log *log, struct bc_file_name *ret)
 {
     const struct bc_io *io = log->dir->io;
@@ -33,7 +39,7 @@ static int create(struct bc_log *log, bool clears, struct bc_file **ret)
     int fd = -1;
     uint64_t size = 0;
     if (result == BITCASK_OK)
-        result = bc_datafile_create(log->dir, h, BC_MIN(BC_LOG_FIRST_STEP, log->options.max_file_size), &fd, &size);
+        result = bc_datafile_create(log->dir, h, first_step(log), &fd, &size);
     bc_free(log->allocator, h);
     if (result != BITCASK_OK)
         return result;
@@ -43,9 +49,9 @@ static int create(struct bc_log *log, bool clears, struct bc_file **ret)
     void *map = NULL;
     size_t map_size = (size_t)log->options.max_file_size;
     /* Stores need space that was allocated; where the file system cannot, records are written. */
-    if (log->options.mapped && size == BC_DATA_START)
-        log->options.mapped = false;
-    if (log->options.mapped) {
+    if (log->mapped && size == BC_DATA_START)
+        log->mapped = false;
+    if (log->mapped) {
         int error = io->map(io->ctx, fd, map_size, true, &map);
         if (error != 0)
             result = bc_fail_io(error, name, "cannot map");
@@ -151,10 +157,10 @@ static int resume(struct bc_log *log, struct bc_file *f, bool *ret_done)
     bool good =
         st.links == 1 && st.size == end && bc_datafile_mark_read(log->dir, fd, &f->name, &counter, &offset) == BITCASK_OK;
     int error = good ? io->allocate(io->ctx, fd, end, BC_LOG_FIRST_STEP) : 0;
-    if (error != 0 && !log->options.mapped)
+    if (error != 0 && !log->mapped)
         error = 0;
     good = good && error == 0;
-    if (good && log->options.mapped)
+    if (good && log->mapped)
         good = io->map(io->ctx, fd, map_size, true, &map) == 0;
     struct bc_manifest edit;
     int result = BITCASK_OK;
@@ -209,7 +215,7 @@ int bc_log_start(struct bc_log *log)
         struct bc_link link = {0};
         (void)bc_filetable_each(log->files, last_log_file, &link);
         bc_log_lock(log);
-        activate(log, f, BC_DATA_START, BC_MIN(BC_LOG_FIRST_STEP, log->options.max_file_size));
+        activate(log, f, BC_DATA_START, first_step(log));
         result = append_link(log, &link);
         if (result != BITCASK_OK) {
             /* Listed and empty: it serves as the next file. */
@@ -227,7 +233,9 @@ int bc_log_prepare_next(struct bc_log *log)
 {
     pthread_mutex_lock(&log->making);
     bc_log_lock(log);
-    bool wanted = log->next == NULL && log->active != NULL;
+    /* While the full file is not sealed a further one would be the third that is open. Nobody rotates without a next file, so
+     * this holds until it is there. */
+    bool wanted = log->next == NULL && log->active != NULL && log->sealing == NULL;
     bc_log_unlock(log);
     struct bc_file *f = NULL;
     int result = wanted ? create_listed(log, &f) : BITCASK_OK;
@@ -235,7 +243,7 @@ int bc_log_prepare_next(struct bc_log *log)
         const struct bc_io *io = log->dir->io;
         char *map = bc_file_handle(f)->map;
         if (map != NULL)
-            (void)io->populate(io->ctx, map, (size_t)BC_MIN(BC_LOG_FIRST_STEP, log->options.max_file_size));
+            (void)io->populate(io->ctx, map, (size_t)first_step(log));
         bc_log_lock(log);
         log->next = f;
         bc_log_unlock(log);
@@ -249,7 +257,7 @@ int bc_log_rotate(struct bc_log *log)
     struct bc_file *full = log->active;
     uint64_t end = log->tail, allocated = log->allocated, prepared = log->prepared_until, since = log->unsynced_since;
     struct bc_link link = {full->name.id, full->name.nonce, end};
-    activate(log, log->next, BC_DATA_START, BC_MIN(BC_LOG_FIRST_STEP, log->options.max_file_size));
+    activate(log, log->next, BC_DATA_START, first_step(log));
     int result = append_link(log, &link);
     if (result != BITCASK_OK) {
         atomic_store(&log->next->state, BC_FILE_PREPARED);
@@ -272,7 +280,7 @@ static void switch_to(struct bc_log *log, struct bc_file *f)
 {
     struct bc_link none = {0};
     log->next = log->sealing = log->resumable = NULL;
-    activate(log, f, BC_DATA_START, BC_MIN(BC_LOG_FIRST_STEP, log->options.max_file_size));
+    activate(log, f, BC_DATA_START, first_step(log));
     if (append_link(log, &none) == BITCASK_OK)
         return;
     log->active = NULL;

@@ -52,7 +52,8 @@ static uint64_t or_default(uint64_t value, uint64_t fallback)
 
 static int check(const bitcask_options *o)
 {
-    const uint32_t known = BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE | BITCASK_OPEN_EXCLUSIVE | BITCASK_OPEN_NO_MMAP;
+    const uint32_t known =
+        BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE | BITCASK_OPEN_EXCLUSIVE | BITCASK_OPEN_NO_MMAP | BITCASK_OPEN_SALVAGE;
     if ((o->flags & ~known) != 0)
         return bc_fail(BITCASK_UNSUPPORTED, 0, NULL, 0, "options.flags has a flag that this version does not know");
     if ((o->flags & BITCASK_OPEN_EXCLUSIVE) != 0 && (o->flags & (BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE)) != 0)
@@ -83,16 +84,20 @@ int bc_options_resolve(const bitcask_options *given, bitcask_options *ret)
     o.struct_size = sizeof o;
     o.sync_interval_ms = or_default(o.sync_interval_ms, 1000);
     o.sync_bytes = or_default(o.sync_bytes, 16U << 20);
-    o.max_file_size = bc_align_up(or_default(o.max_file_size, 256U << 20), 4096);
+    o.max_file_size = or_default(o.max_file_size, 256U << 20);
     o.max_open_files = (uint32_t)or_default(o.max_open_files, 1024);
-    o.keydir_shards = (uint32_t)or_default(o.keydir_shards, 1024);
+    o.keydir_shards = (uint32_t)or_default(o.keydir_shards, 512);
     o.file_mode = (uint32_t)or_default(o.file_mode, 0600);
     if (o.allocator == NULL)
         o.allocator = &bc_allocator_default;
+    if ((o.flags & BITCASK_OPEN_SALVAGE) != 0)
+        o.flags |= BITCASK_OPEN_READ_ONLY;
     int result = check(&o);
-    if (result == BITCASK_OK)
-        *ret = o;
-    return result;
+    if (result != BITCASK_OK)
+        return result;
+    o.max_file_size = bc_align_up(o.max_file_size, 4096);
+    *ret = o;
+    return BITCASK_OK;
 }
 
 int bc_expiry_check(int64_t expire_at_ms)

@@ -232,6 +232,21 @@ static void settle_entry(const struct recovery *r, struct bc_manifest *m, const 
     listed->max_sequence = t->max_sequence;
 }
 
+void bc_recover_nothing(const struct bc_directory *dir, struct bc_manifest *m)
+{
+    for (size_t i = 0; i < m->count; i++) {
+        struct bc_manifest_file *f = &m->files[i];
+        struct bc_io_stat st;
+        int fd;
+        if (bc_datafile_open_damaged(dir, &f->name, &fd, &st) != BITCASK_OK)
+            continue;
+        dir->io->close(dir->io->ctx, fd);
+        uint64_t size = BC_MAX(st.size, BC_DATA_START);
+        f->end = f->state == BC_MANIFEST_OPEN ? size : BC_MIN(f->end, size);
+        f->state = BC_MANIFEST_SEALED;
+    }
+}
+
 int bc_recover(const struct bc_directory *dir, const bitcask_allocator *a, const struct bc_health *health, bool read_only,
                struct bc_manifest *m, struct bc_recovery *ret)
 {

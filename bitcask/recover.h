@@ -20,6 +20,10 @@ struct bc_recovery {
     uint64_t cut_bytes;                  /* of torn tail, zeros not counted */
 };
 
+/* For salvage: every open entry is sealed where its file ends, whatever it holds; every sealed one ends no further than that.
+ */
+void bc_recover_nothing(const struct bc_directory *, struct bc_manifest *m);
+
 /* Turns every open entry of m into a sealed one, or drops it. read_only: a writer may be at work, so the files are taken as far
  * as they are good now, and nothing is synced. OK, CORRUPT (damage below what was known durable: names file and offset), IO,
  * NO_MEMORY, UNSUPPORTED. */

@@ -145,6 +145,24 @@ enum bc_scan_result bc_scan_next(struct bc_scan *s)
     return BC_SCAN_RECORD;
 }
 
+enum bc_scan_result bc_scan_resync(struct bc_scan *s)
+{
+    enum bc_scan_result result = BC_SCAN_BAD;
+    while (result == BC_SCAN_BAD && s->limit - s->next > BC_RECORD_ALIGN) {
+        s->next += BC_RECORD_ALIGN;
+        uint64_t at = s->next;
+        result = bc_scan_next(s);
+        /* A head alone may match by chance: there are many places to try. */
+        if (result == BC_SCAN_RECORD && !s->value_ok) {
+            s->next = at;
+            result = BC_SCAN_BAD;
+        }
+    }
+    if (result == BC_SCAN_BAD)
+        s->next = s->limit;
+    return result == BC_SCAN_BAD ? BC_SCAN_END : result;
+}
+
 enum bc_scan_result bc_scan_all_zero(struct bc_scan *s, bool *ret)
 {
     uint64_t at = s->next;

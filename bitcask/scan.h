@@ -41,6 +41,8 @@ enum bc_scan_result {
 int bc_scan_init(struct bc_scan *, const struct bc_io *, const bitcask_allocator *, int fd, const struct bc_file_name *,
                  uint64_t start, uint64_t limit) bc_must_check;
 enum bc_scan_result bc_scan_next(struct bc_scan *) bc_must_check;
+/* After BAD: the first record from there on whose head and value are both good: what is left of a damaged file. */
+enum bc_scan_result bc_scan_resync(struct bc_scan *) bc_must_check;
 /* After BAD: whether every byte from next to limit is zero, as prepared space is. */
 enum bc_scan_result bc_scan_all_zero(struct bc_scan *, bool *ret);
 void bc_scan_free(struct bc_scan *);

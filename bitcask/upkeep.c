@@ -49,7 +49,7 @@ static void drop_orphan(struct bc_upkeep *u, uint64_t id)
         (void)bc_directory_unlink(u->log->dir, name);
 }
 
-bool bc_upkeep_hint(struct bc_upkeep *u)
+bool bc_upkeep_hint(struct bc_upkeep *u, bool *ret_failed)
 {
     struct bc_file *f = NULL;
     struct bc_log *log = u->log;
@@ -68,7 +68,10 @@ bool bc_upkeep_hint(struct bc_upkeep *u)
     bc_pins_leave(u->files->pins, pin);
     if (f == NULL)
         return false;
-    if (bc_hint_build(log->dir, log->allocator, &u->files->store, &name, end, NULL) != BITCASK_OK)
+    bool failed = bc_hint_build(log->dir, log->allocator, &u->files->store, &name, end, NULL) != BITCASK_OK;
+    if (ret_failed != NULL)
+        *ret_failed = failed;
+    if (failed)
         bc_log_failure(log->health, BITCASK_LOG_WARN, "no hint file");
     drop_orphan(u, name.id);
     return true;
@@ -92,7 +95,7 @@ static bool pass(struct bc_upkeep *u, enum bc_worker worker)
     case BC_WORKER_SLOW:
     case BC_WORKERS:
     default:
-        return bc_upkeep_hint(u);
+        return bc_upkeep_hint(u, NULL);
     }
 }
 

@@ -187,7 +187,7 @@ int bitcask_put(bitcask *db, const void *key, size_t key_size, const void *value
                               .value_size = value_size,
                               .expire_at_ms = o.expire_at_ms,
                               .keep_ttl = (o.flags & BITCASK_PUT_KEEP_TTL) != 0,
-                              .sync = (o.flags & BITCASK_PUT_SYNC) != 0 || db->options.sync_mode == BITCASK_SYNC_ALWAYS};
+                              .sync = (o.flags & BITCASK_PUT_SYNC) != 0 || bc_db_syncs_always(db)};
     if ((o.flags & BITCASK_PUT_IF_SEQUENCE) != 0)
         return apply_if_sequence(db, &op, o.sequence, ret_sequence);
     if ((o.flags & BITCASK_PUT_IF_ABSENT) != 0)
@@ -210,7 +210,7 @@ int bitcask_delete(bitcask *db, const void *key, size_t key_size, const bitcask_
     struct bc_operation op = {.type = BC_RECORD_TOMBSTONE,
                               .key = key,
                               .key_size = key_size,
-                              .sync = (o.flags & BITCASK_PUT_SYNC) != 0 || db->options.sync_mode == BITCASK_SYNC_ALWAYS};
+                              .sync = (o.flags & BITCASK_PUT_SYNC) != 0 || bc_db_syncs_always(db)};
     if ((o.flags & BITCASK_PUT_IF_SEQUENCE) != 0)
         return apply_if_sequence(db, &op, o.sequence, ret_sequence);
     return bc_apply(db, &op, ret_sequence);
@@ -267,7 +267,7 @@ int bitcask_touch(bitcask *db, const void *key, size_t key_size, int64_t expire_
                               .key = key,
                               .key_size = key_size,
                               .expire_at_ms = expire_at_ms,
-                              .sync = (flags & BITCASK_PUT_SYNC) != 0 || db->options.sync_mode == BITCASK_SYNC_ALWAYS};
+                              .sync = (flags & BITCASK_PUT_SYNC) != 0 || bc_db_syncs_always(db)};
     uint64_t hash = bc_keydir_hash(db->keydir, key, key_size);
     for (unsigned attempt = 0;; attempt++) {
         result = touch_once(db, &op, hash);

@@ -24,13 +24,27 @@ void world_free(struct world *w)
     free(w);
 }
 
+struct world *world_fork(const struct world *w, struct simdisk *disk)
+{
+    struct world *twin = world_new(disk, w->flags);
+    struct world_state *states = twin->states;
+    *twin = *w;
+    twin->disk = disk;
+    twin->db = NULL;
+    twin->io = NULL;
+    twin->states = states;
+    memcpy(states, w->states, (w->count + 1) * sizeof *states);
+    return twin;
+}
+
 int world_open(struct world *w)
 {
-    const struct bc_environment environment = {simdisk_io(w->disk), true};
+    const struct bc_environment environment = {w->io != NULL ? w->io : simdisk_io(w->disk), true};
     bitcask_options options = BITCASK_OPTIONS_INIT;
     options.flags = w->flags;
     options.max_file_size = 65536;
     options.keydir_shards = 64;
+    options.allocator = w->allocator;
     return bc_db_open("/store", &options, &environment, &w->db);
 }
 
@@ -130,6 +144,11 @@ static struct world_state *next_state(struct world *w)
 static void forget_state(struct world *w)
 {
     w->count--;
+}
+
+void world_forget(struct world *w, unsigned count)
+{
+    w->count = count;
 }
 
 static int put(struct world *w, unsigned k, bool big, bool sync)

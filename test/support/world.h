@@ -43,6 +43,8 @@ struct world {
     struct simdisk *disk;
     bitcask *db;
     uint32_t flags; /* of bitcask_open */
+    const struct bc_io *io;             /* in place of the disk's own; NULL: that one */
+    const bitcask_allocator *allocator; /* of bitcask_open; NULL: the default */
     struct world_state *states;
     unsigned count;   /* states[count] is the newest */
     unsigned acked;   /* the newest state whose operation returned OK */
@@ -57,6 +59,10 @@ int world_open(struct world *) bc_must_check;  /* the store's result */
 int world_close(struct world *) bc_must_check; /* the store's result */
 /* Carries an operation out on both. Returns the store's result; on a failure the operation is in doubt. */
 int world_apply(struct world *, const struct world_operation *) bc_must_check;
+/* The operation that just failed did nothing: count was what it is now before it. */
+void world_forget(struct world *, unsigned count);
+/* A twin for looking at one possible future: other disk, not open, states of its own. world_free() it. */
+struct world *world_fork(const struct world *, struct simdisk *disk);
 
 /* What the open store holds. False, with why in message, if a read fails or gives bytes that nobody ever put. */
 bool world_read(struct world *, struct world_state *ret, char *message, size_t size);
