@@ -6,6 +6,7 @@
  *   - Every key lives in memory: about 24 bytes plus the key, each.
  *   - Data files are read through a memory mapping. A device that fails under a mapped page raises SIGBUS, as for every
  *     mapped file. BITCASK_OPEN_NO_MMAP reads and writes with system calls instead and turns that into BITCASK_IO.
+ *   - After fork() only the parent can use the handle; in the child its calls return BITCASK_FORKED, and close frees memory.
  *   - Not for network file systems: their locks and mappings do not keep the promises that the store needs.
  *   - A put returns when the record is in the page cache: it survives a kill of the process, not a power failure. What
  *     must survive that is written with BITCASK_PUT_SYNC, under BITCASK_SYNC_ALWAYS, or followed by bitcask_sync().

@@ -10,8 +10,16 @@
 
 #define ATTEMPTS_BESIDE_A_WRITER 16U
 
+int bc_db_refuse_forked(void)
+{
+    return bc_fail(BITCASK_FORKED, 0, NULL, 0,
+                   "the handle was opened before a fork: only the parent can use it; here it can only be closed");
+}
+
 int bc_db_writable(bitcask *db)
 {
+    if (bc_unlikely(bc_forked(&db->fork)))
+        return bc_db_refuse_forked();
     if (bc_unlikely(db->read_only))
         return bc_fail(BITCASK_READ_ONLY, 0, NULL, 0, "the handle was opened with BITCASK_OPEN_READ_ONLY");
     if (bc_unlikely(bc_health_poisoned(&db->health)))
@@ -45,22 +53,30 @@ struct opening {
 static void free_parts(struct opening *o)
 {
     bitcask *db = o->db;
-    if (o->stage >= STAGE_UPKEEP)
-        bc_upkeep_free(&db->upkeep);
-    if (o->stage >= STAGE_LOG)
+    /* In a forked child the threads that wait on these locks are gone without having left: destroying them would wait for ever.
+     */
+    bool forked = o->stage >= STAGE_DIRECTORY && bc_forked(&db->fork);
+    if (o->stage >= STAGE_UPKEEP) {
+        bc_keydir_set_wake(db->keydir, NULL, NULL); /* what the KeyDir gives back below would wake it */
+        if (!forked)
+            bc_upkeep_free(&db->upkeep);
+    }
+    if (o->stage >= STAGE_LOG && !forked)
         bc_log_free(&db->log);
     if (o->stage >= STAGE_MANIFEST)
         bc_manifest_keeper_free(&db->manifest);
     else
         bc_manifest_free(&db->allocator, &o->manifest);
     if (o->stage >= STAGE_FILES)
-        bc_filetable_free(&db->files);
+        bc_filetable_free(&db->files, forked);
     if (o->stage >= STAGE_KEYDIR)
         bc_keydir_free(db->keydir);
     if (o->stage >= STAGE_PINS)
         bc_pins_free(db->pins);
-    if (o->stage >= STAGE_DIRECTORY)
+    if (o->stage >= STAGE_DIRECTORY) {
+        bc_fork_unwatch(&db->fork);
         bc_directory_close(&db->dir);
+    }
     pthread_mutex_destroy(&db->starting);
     bitcask_allocator allocator = db->allocator;
     bc_free(&allocator, db->path);
@@ -282,6 +298,11 @@ static int open_directory(struct opening *o)
     int result = bc_directory_open(&db->dir, db->io, db->path, create, db->options.file_mode);
     if (result != BITCASK_OK)
         return result;
+    result = bc_fork_watch(&db->fork, &db->dir);
+    if (result != BITCASK_OK) {
+        bc_directory_close(&db->dir);
+        return result;
+    }
     o->stage = STAGE_DIRECTORY;
     if (db->read_only)
         return BITCASK_OK;
@@ -370,8 +391,11 @@ int bitcask_close(bitcask *db)
     if (atomic_load(&db->children) != 0)
         return bc_fail(BITCASK_BUSY, 0, NULL, 0, "%u snapshots and iterators are open on the handle: release them first",
                        atomic_load(&db->children));
-    bc_upkeep_stop(&db->upkeep);
-    if (!db->read_only) {
+    /* A child has none of the threads, and nothing of the store is his to write. */
+    bool forked = bc_forked(&db->fork);
+    if (!forked)
+        bc_upkeep_stop(&db->upkeep);
+    if (!db->read_only && !forked) {
         result = bc_log_close(&db->log);
         /* Hints last: each is named only after its data file is durable and its end is fixed. */
         while (result == BITCASK_OK && bc_upkeep_hint(&db->upkeep, NULL)) {

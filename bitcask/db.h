@@ -12,6 +12,7 @@
 
 #include "bitcask/clock.h"
 #include "bitcask/filetable.h"
+#include "bitcask/fork.h"
 #include "bitcask/keydir.h"
 #include "bitcask/log.h"
 #include "bitcask/manifest.h"
@@ -28,6 +29,7 @@ struct bitcask {
     struct bc_health health;
     struct bc_clock clock;
     struct bc_directory dir;
+    struct bc_fork_guard fork;
     struct bc_pins *pins;
     struct bc_filetable files;
     struct bc_keydir *keydir;
@@ -47,7 +49,15 @@ struct bc_environment {
 
 int bc_db_open(const char *path, const bitcask_options *options, const struct bc_environment *, bitcask **ret_db) bc_must_check;
 
-/* A handle is good for a write: OK, READ_ONLY, POISONED, NO_MEMORY (the background threads cannot start). */
+/* A handle is good for a call: OK, FORKED. */
+int bc_db_refuse_forked(void);
+static inline int bc_db_usable(const bitcask *db)
+{
+    return bc_likely(!bc_forked(&db->fork)) ? BITCASK_OK : bc_db_refuse_forked();
+}
+
+/* A handle is good for a write: OK, FORKED, READ_ONLY, POISONED, NO_MEMORY (the background threads
+ * cannot start). */
 int bc_db_writable(bitcask *) bc_must_check;
 
 static inline bool bc_db_syncs_always(const bitcask *db)

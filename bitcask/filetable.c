@@ -35,9 +35,15 @@ static void free_file(struct bc_filetable *t, struct bc_file *f)
     bc_free(t->allocator, f);
 }
 
-void bc_filetable_free(struct bc_filetable *t)
+void bc_filetable_free(struct bc_filetable *t, bool forked)
 {
-    bc_filetable_reclaim(t);
+    if (!forked)
+        bc_filetable_reclaim(t);
+    for (struct bc_handle *h = t->retired; h != NULL;) {
+        struct bc_handle *next = h->next;
+        bc_handle_unref(h);
+        h = next;
+    }
     for (uint32_t i = 0; i < t->used; i++) {
         struct bc_file *f = bc_filetable_get(t, i);
         if (f != NULL)
@@ -163,12 +169,15 @@ static void evict_one(struct bc_filetable *t, const struct bc_file *keep)
 
 void bc_filetable_hand_over(struct bc_filetable *t, struct bc_file *f)
 {
+    /* The pin keeps what the CLOCK hand looks at. */
+    unsigned pin = bc_pins_enter(t->pins);
     pthread_mutex_lock(&t->cache);
     f->cached = true;
     atomic_store(&f->recent, true);
     if (++t->open_count > t->budget)
         evict_one(t, f);
     pthread_mutex_unlock(&t->cache);
+    bc_pins_leave(t->pins, pin);
 }
 
 void bc_filetable_take_over(struct bc_filetable *t, struct bc_file *f, struct bc_handle *handle)
@@ -349,12 +358,17 @@ void bc_filetable_reclaim(struct bc_filetable *t)
 
 bool bc_filetable_shrink(struct bc_filetable *t)
 {
+    /* Without a budget every handle must stay: a writer elsewhere may have taken the name away. */
+    if (t->budget == UINT32_MAX)
+        return false;
+    unsigned pin = bc_pins_enter(t->pins);
     pthread_mutex_lock(&t->cache);
     uint32_t before = t->open_count;
     for (uint32_t n = (before + 1) / 2; n > 0; n--)
         evict_one(t, NULL);
     bool any = t->open_count < before || t->retired != NULL;
     pthread_mutex_unlock(&t->cache);
+    bc_pins_leave(t->pins, pin);
     bc_filetable_reclaim(t);
     return any;
 }

@@ -64,7 +64,7 @@ struct bc_filetable {
     uint32_t budget; /* under cache */
     pthread_rwlock_t main;
     _Atomic(struct bc_file *) *_Atomic blocks[BC_KEYDIR_FILES_MAX / BC_FILES_PER_BLOCK];
-    uint32_t used; /* under main: indices below it have been given out; freed ones hold NULL */
+    _Atomic uint32_t used; /* changed under main: indices below it have been given out; freed ones hold NULL */
     uint32_t free_indices;
 
     pthread_mutex_t cache;
@@ -77,7 +77,8 @@ struct bc_filetable {
 int bc_filetable_init(struct bc_filetable *, const struct bc_directory *, const bitcask_allocator *, struct bc_pins *,
                       struct bc_keydir *, const struct bc_uuid *store, bool mapped, uint32_t budget) bc_must_check;
 void bc_filetable_set_budget(struct bc_filetable *, uint32_t budget);
-void bc_filetable_free(struct bc_filetable *); /* closes everything; no reader inside */
+/* Closes everything; no reader inside. forked: takes no lock and unlinks nothing. */
+void bc_filetable_free(struct bc_filetable *, bool forked);
 
 /* Gives a file an index. *ret is valid until removed and reclaimed. The handle (NULL: opened when it is needed) is taken over.
  * OK, NO_MEMORY, NO_SPACE (2^17 files). */

@@ -118,7 +118,7 @@ static int gather(struct iovec *iov, const struct bc_io_slice *slices, size_t co
     size_t n = 0;
     for (; n < count && n < SLICES_AT_ONCE; n++) {
         size_t skip = n == 0 ? done : 0;
-        iov[n].iov_base = (char *)(uintptr_t)slices[n].data + skip;
+        iov[n].iov_base = (void *)((uintptr_t)slices[n].data + skip); /* an empty slice may be NULL */
         iov[n].iov_len = slices[n].size - skip;
     }
     return (int)n;

@@ -118,6 +118,8 @@ static int refill(bitcask_iter *it)
     bool sorted = (it->flags & BITCASK_ITER_SORTED) != 0;
     if (it->collected)
         return BITCASK_NOT_FOUND;
+    if (bc_forked(&it->db->fork))
+        return bc_db_refuse_forked();
     it->count = it->next = it->keys_size = 0;
     while ((sorted || it->count == 0) && it->walk.shard < bc_keydir_shards(keydir) && !it->failed)
         if (bc_keydir_snapshot_walk(keydir, it->snapshot->number, &it->walk, BATCH, collect, it) == 0)

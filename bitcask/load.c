@@ -135,35 +135,57 @@ static int check_behind_end(const struct bc_load *load, struct bc_file *f, int f
     return result;
 }
 
-/* Inside a pin: the handle stays open though another thread may have to close some. */
-static int load_opened(struct bc_load *load, struct bc_file *f)
+static int load_opened(struct bc_load *load, struct bc_file *f, const struct bc_handle *h)
 {
     struct target t = {load, f};
     struct bc_hint_header header;
     bool valid = false;
-    /* Opening it proves that it is there, is that file and is long enough, whatever its hint says. */
-    struct bc_handle *h;
-    int result = bc_filetable_open(load->files, f, &h);
-    if (result == BITCASK_OK && !load->salvage && !f->by_descriptor)
+    int result = BITCASK_OK;
+    if (!load->salvage && !f->by_descriptor) {
         result = check_behind_end(load, f, h->fd);
-    if (load->salvage && result == BITCASK_CORRUPT) {
-        bc_log_failure(load->health, BITCASK_LOG_ERROR, "salvage goes on without it");
-        return BITCASK_OK;
+        if (result == BITCASK_OK)
+            result =
+                bc_hint_read(load->dir, load->allocator, &f->name, atomic_load(&f->end), load_entries, &t, &header, &valid);
     }
-    if (result == BITCASK_OK && !f->by_descriptor && !load->salvage)
-        result = bc_hint_read(load->dir, load->allocator, &f->name, atomic_load(&f->end), load_entries, &t, &header, &valid);
     if (result != BITCASK_OK || valid)
         return result;
     atomic_store(&f->needs_hint, true);
     return load_by_scan(load, f, h->fd);
 }
 
+/* Opening a file proves that it is there, is that file and is long enough, whatever its hint says. The handle is owned
+ * meanwhile, so that other threads may evict it. */
+static int open_file(struct bc_load *load, struct bc_file *f, struct bc_handle **ret)
+{
+    unsigned pin = bc_pins_enter(load->files->pins);
+    int result = bc_filetable_open(load->files, f, ret);
+    if (result == BITCASK_OK)
+        bc_handle_ref(*ret);
+    bc_pins_leave(load->files->pins, pin);
+    return result;
+}
+
+static int load_once(struct bc_load *load, struct bc_file *f)
+{
+    struct bc_handle *h;
+    int result = open_file(load, f, &h);
+    if (result == BITCASK_OK) {
+        result = load_opened(load, f, h);
+        bc_handle_unref(h);
+    } else if (load->salvage && result == BITCASK_CORRUPT) {
+        bc_log_failure(load->health, BITCASK_LOG_ERROR, "salvage goes on without it");
+        result = BITCASK_OK;
+    }
+    /* What the budget evicted is closed now, not when descriptors run out. */
+    if (bc_filetable_reclaimable(load->files))
+        bc_filetable_reclaim(load->files);
+    return result;
+}
+
 static int load_file(struct bc_load *load, struct bc_file *f)
 {
     for (unsigned attempt = 0;; attempt++) {
-        unsigned pin = bc_pins_enter(load->files->pins);
-        int result = load_opened(load, f);
-        bc_pins_leave(load->files->pins, pin);
+        int result = load_once(load, f);
         int sys_errno = result == BITCASK_IO ? bitcask_last_error()->sys_errno : 0;
         if ((sys_errno != EMFILE && sys_errno != ENFILE) || attempt > 8 || !bc_filetable_shrink(load->files))
             return result;

@@ -87,7 +87,9 @@ int bc_find_at(bitcask *db, const struct bc_entry *entry, const void *key, size_
 {
     ret->entry = *entry;
     ret->owned = NULL;
-    int result = find_there(db, key, key_size, with_value, ret);
+    int result = bc_db_usable(db);
+    if (result == BITCASK_OK)
+        result = find_there(db, key, key_size, with_value, ret);
     if (result != BITCASK_OK)
         bc_found_release(db, ret);
     return result;
@@ -96,6 +98,8 @@ int bc_find_at(bitcask *db, const struct bc_entry *entry, const void *key, size_
 int bc_find(bitcask *db, uint64_t hash, const void *key, size_t key_size, bool with_value, struct bc_found *ret)
 {
     struct bc_entry candidates[BC_KEYDIR_CANDIDATES];
+    if (bc_unlikely(bc_forked(&db->fork)))
+        return bc_db_refuse_forked();
     unsigned count = bc_keydir_lookup(db->keydir, hash, candidates);
     bool sure = count <= BC_KEYDIR_CANDIDATES;
     ret->owned = NULL;

@@ -152,6 +152,8 @@ int bitcask_set(bitcask *db, const char *option, const char *value)
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "%s: no option that can be set while the store is open",
                        option == NULL ? "(null)" : option);
     bitcask_options o, resolved;
+    if (bc_forked(&db->fork))
+        return bc_db_refuse_forked();
     pthread_mutex_lock(&db->starting);
     o = db->options;
     int result = bitcask_options_set(&o, option, value);

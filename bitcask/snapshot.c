@@ -5,13 +5,16 @@
 
 int bitcask_snapshot_new(bitcask *db, bitcask_snapshot **ret)
 {
+    int result = bc_db_usable(db);
+    if (result != BITCASK_OK)
+        return result;
     bitcask_snapshot *s = bc_alloc(&db->allocator, sizeof *s);
     if (s == NULL)
         return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory for a snapshot");
     *s = (bitcask_snapshot){.db = db};
     /* Under wal nothing is between its append and its publication. */
     bc_log_lock_settled(&db->log);
-    int result = bc_keydir_snapshot_take(db->keydir, &s->number);
+    result = bc_keydir_snapshot_take(db->keydir, &s->number);
     s->sequence = bc_log_sequence(&db->log) - 1;
     bc_log_unlock(&db->log);
     if (result != BITCASK_OK) {
@@ -29,10 +32,13 @@ void bitcask_snapshot_release(bitcask_snapshot *s)
     if (s == NULL)
         return;
     bitcask *db = s->db;
-    bc_keydir_snapshot_release(db->keydir, s->number);
+    bool forked = bc_forked(&db->fork);
+    if (!forked)
+        bc_keydir_snapshot_release(db->keydir, s->number);
     bc_free(&db->allocator, s);
     /* Files that were removed meanwhile may have waited for this snapshot alone. */
-    bc_filetable_reclaim(&db->files);
+    if (!forked)
+        bc_filetable_reclaim(&db->files);
     atomic_fetch_sub(&db->children, 1);
 }
 
@@ -43,6 +49,8 @@ static int view_once(bitcask_snapshot *s, const void *key, size_t key_size, bitc
     struct bc_found f;
     int64_t expire_at_ms;
     uint64_t hash = bc_keydir_hash(db->keydir, key, key_size);
+    if (bc_forked(&db->fork))
+        return bc_db_refuse_forked();
     if (!bc_keydir_snapshot_find(db->keydir, s->number, hash, key, key_size, &entry, &expire_at_ms))
         return bc_answer(BITCASK_NOT_FOUND);
     if (expire_at_ms != 0 && expire_at_ms <= s->created_ms)

@@ -38,6 +38,8 @@ static int add_file(struct bc_file *f, void *arg)
 int bitcask_stats_get(bitcask *db, bitcask_stats *ret)
 {
     bitcask_stats s = BITCASK_STATS_INIT;
+    if (bc_forked(&db->fork))
+        return bc_db_refuse_forked();
     unsigned pin = bc_pins_enter(db->pins);
     (void)bc_filetable_each(&db->files, add_file, &s);
     bc_pins_leave(db->pins, pin);
@@ -89,6 +91,8 @@ static int list_file(struct bc_file *f, void *arg)
 int bitcask_each_file(bitcask *db, bitcask_file_fn fn, void *ctx)
 {
     struct file_list l = {.db = db};
+    if (bc_forked(&db->fork))
+        return bc_db_refuse_forked();
     unsigned pin = bc_pins_enter(db->pins);
     int result = bc_filetable_each(&db->files, list_file, &l);
     bc_pins_leave(db->pins, pin);

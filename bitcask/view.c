@@ -128,10 +128,11 @@ int bitcask_get_many(bitcask *db, const bitcask_slice *keys, size_t count, bitca
 {
     if (count != 0 && (keys == NULL || ret_views == NULL || ret_results == NULL))
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "get_many needs keys, views and results");
-    for (size_t from = 0; from < count; from += GROUP) {
+    int result = bc_db_usable(db);
+    for (size_t from = 0; from < count && result == BITCASK_OK; from += GROUP) {
         struct group g = {.keys = keys + from, .count = BC_MIN(count - from, (size_t)GROUP)};
         get_group(db, &g, ret_views + from, ret_results + from);
     }
     (void)bc_find_again(db, BITCASK_OK, 0);
-    return BITCASK_OK;
+    return result;
 }

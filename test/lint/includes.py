@@ -20,7 +20,7 @@ LAYERS = [
         "parts",
         [
             *["keydir*", "pins", "health", "directory*", "manifest*"],
-            *["filetable*", "handle", "datafile*", "hintfile*", "scan", "log*", "sync*"],
+            *["filetable*", "handle", "fork", "datafile*", "hintfile*", "scan", "log*", "sync*"],
         ],
     ),
     ("procedures", ["recover*", "load*", "leftovers", "merge*", "verify*", "hintbuild*", "upkeep*"]),

@@ -42,7 +42,7 @@ struct world_state {
 struct world {
     struct simdisk *disk;
     bitcask *db;
-    uint32_t flags; /* of bitcask_open */
+    uint32_t flags;                     /* of bitcask_open */
     const struct bc_io *io;             /* in place of the disk's own; NULL: that one */
     const bitcask_allocator *allocator; /* of bitcask_open; NULL: the default */
     struct world_state *states;

@@ -1,0 +1,82 @@
+/* A fork while a store is open: the child's copy is refused, its close frees memory only, and it does not keep the store locked
+ * when the parent is gone (P15, P18). */
+#include <check.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bitcask/bitcask.h"
+#include "test/support/store.h"
+
+static void must(bool condition)
+{
+    if (!condition)
+        _exit(1);
+}
+
+static void in_child(bitcask *db, bitcask_snapshot *snapshot)
+{
+    void *value;
+    size_t size;
+    bitcask_stats stats = BITCASK_STATS_INIT;
+    bitcask_view view;
+    bitcask_iter *iter;
+    must(bitcask_get(db, "a", 1, &value, &size) == BITCASK_FORKED);
+    must(bitcask_put(db, "a", 1, "c", 1, NULL, NULL) == BITCASK_FORKED);
+    must(bitcask_delete(db, "a", 1, NULL, NULL) == BITCASK_FORKED);
+    must(bitcask_sync(db) == BITCASK_FORKED);
+    must(bitcask_clear(db, 0) == BITCASK_FORKED);
+    must(bitcask_stats_get(db, &stats) == BITCASK_FORKED);
+    must(bitcask_view_get(db, "a", 1, &view) == BITCASK_FORKED);
+    must(bitcask_snapshot_view(snapshot, "a", 1, &view) == BITCASK_FORKED);
+    must(bitcask_iter_new(db, NULL, &iter) == BITCASK_FORKED);
+    must(bitcask_close(db) == BITCASK_BUSY);
+    bitcask_snapshot_release(snapshot);
+    must(bitcask_close(db) == BITCASK_OK);
+}
+
+START_TEST(test_child_is_refused_and_holds_no_lock)
+{
+    const char *path = store_path();
+    bitcask_options o = store_options(_i);
+    bitcask *db = store_open(path, &o);
+    bitcask_snapshot *snapshot;
+    int gate[2], status;
+    char byte = 0;
+    ck_assert_int_eq(bitcask_put(db, "a", 1, "b", 1, NULL, NULL), BITCASK_OK);
+    ck_assert_int_eq(bitcask_snapshot_new(db, &snapshot), BITCASK_OK);
+    ck_assert_int_eq(pipe(gate), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(gate[1]);
+        in_child(db, snapshot);
+        /* Lives on until the parent has closed and opened the store again. */
+        must(read(gate[0], &byte, 1) == 1);
+        _exit(0);
+    }
+    close(gate[0]);
+    ck_assert_int_eq(bitcask_put(db, "a", 1, "d", 1, NULL, NULL), BITCASK_OK);
+    bitcask_snapshot_release(snapshot);
+    store_close(db);
+    db = store_open(path, &o);
+    char value[4];
+    size_t size;
+    ck_assert_int_eq(bitcask_read(db, "a", 1, value, sizeof value, &size), BITCASK_OK);
+    ck_assert(size == 1 && value[0] == 'd');
+    store_close(db);
+    ck_assert_int_eq(write(gate[1], &byte, 1), 1);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    close(gate[1]);
+}
+END_TEST
+
+Suite *bc_suite(void);
+Suite *bc_suite(void)
+{
+    Suite *s = suite_create("fork");
+    TCase *t = tcase_create("fork");
+    tcase_add_loop_test(t, test_child_is_refused_and_holds_no_lock, 0, 2);
+    suite_add_tcase(s, t);
+    return s;
+}
