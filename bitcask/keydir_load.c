@@ -1,6 +1,7 @@
 /* keydir_load.c - filling the KeyDir at open: from several threads, in any order, so that the outcome is the same. */
 #include "bitcask/keydir.h"
 
+#include "bitcask/error.h"
 #include "bitcask/keydir_shard.h"
 
 int bc_keydir_load_begin(struct bc_keydir *k)
@@ -10,7 +11,7 @@ int bc_keydir_load_begin(struct bc_keydir *k)
             continue;
         while (i-- > 0)
             bc_table_load_end(&k->shards[i].table, &k->memory);
-        return BITCASK_NO_MEMORY;
+        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to load the KeyDir");
     }
     k->loading = true;
     return BITCASK_OK;
@@ -37,7 +38,7 @@ int bc_keydir_load(struct bc_keydir *k, uint64_t hash, const void *key, size_t k
     int result = BITCASK_OK;
     pthread_mutex_lock(&s->mutex);
     if (!bc_shard_has_room(s, 1, key_size) && !bc_shard_make_room(k, s, 1, key_size)) {
-        result = BITCASK_NO_MEMORY;
+        result = bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to load the KeyDir");
         goto out;
     }
     struct bc_shard_value value = {bc_place_encode(entry), expire_at_ms, entry->flags};

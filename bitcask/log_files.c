@@ -139,51 +139,74 @@ static int append_link(struct bc_log *log, const struct bc_link *link)
     return BITCASK_OK;
 }
 
-/* Going on in the file that a clean close ended: only if nobody else has a link to it, after a durable MANIFEST lists it open
- * with that end as its floor. A refusal of any kind is no error: a new file is made instead. */
-static int resume(struct bc_log *log, struct bc_file *f, bool *ret_done)
+/* A file to go on in, open and with space behind its end. */
+struct resumed {
+    struct bc_handle *handle;
+    uint64_t end, allocated, mark_counter;
+};
+
+static bool map_for_more(struct bc_log *log, int fd, struct resumed *r)
 {
     const struct bc_io *io = log->dir->io;
-    struct bc_io_stat st;
-    int fd;
-    uint64_t end = atomic_load(&f->end), counter, offset, allocated = end + BC_LOG_FIRST_STEP;
-    *ret_done = false;
-    if (end >= log->options.max_file_size / 2)
-        return BITCASK_OK;
-    if (bc_datafile_open(log->dir, &log->files->store, &f->name, BC_IO_WRITE, &fd, &st) != BITCASK_OK)
-        return BITCASK_OK;
-    void *map = NULL;
     size_t map_size = (size_t)log->options.max_file_size;
-    bool good =
-        st.links == 1 && st.size == end && bc_datafile_mark_read(log->dir, fd, &f->name, &counter, &offset) == BITCASK_OK;
-    int error = good ? io->allocate(io->ctx, fd, end, BC_LOG_FIRST_STEP) : 0;
-    if (error != 0 && !log->mapped)
-        error = 0;
-    good = good && error == 0;
-    if (good && log->mapped)
-        good = io->map(io->ctx, fd, map_size, true, &map) == 0;
+    uint64_t step = BC_MIN(BC_LOG_FIRST_STEP, map_size - r->end);
+    void *map = NULL;
+    int error = io->allocate(io->ctx, fd, r->end, step);
+    r->allocated = r->end + (error == 0 ? step : 0);
+    if (log->mapped && (error != 0 || io->map(io->ctx, fd, map_size, true, &map) != 0))
+        return false;
+    r->handle = bc_handle_new(log->allocator, io, fd, map, map_size);
+    if (r->handle == NULL && map != NULL)
+        io->unmap(io->ctx, map, map_size);
+    return r->handle != NULL;
+}
+
+/* Opens it if it is as the clean close left it, far from full, and nobody else has a link to it. */
+static bool open_for_more(struct bc_log *log, struct bc_file *f, struct resumed *ret)
+{
+    struct resumed r = {.end = atomic_load(&f->end)};
+    struct bc_io_stat st;
+    uint64_t offset;
+    int fd;
+    if (r.end >= log->options.max_file_size / 2 ||
+        bc_datafile_open(log->dir, &log->files->store, &f->name, BC_IO_WRITE, &fd, &st) != BITCASK_OK)
+        return false;
+    bool good = st.links == 1 && st.size == r.end &&
+                bc_datafile_mark_read(log->dir, fd, &f->name, &r.mark_counter, &offset) == BITCASK_OK &&
+                map_for_more(log, fd, &r);
+    if (!good) {
+        log->dir->io->close(log->dir->io->ctx, fd);
+        return false;
+    }
+    *ret = r;
+    return true;
+}
+
+/* Goes on in the file that a clean close ended, after a durable MANIFEST lists it open with that end as its floor; behind that
+ * nothing can fail. A file that does not serve is no error: a new one is made instead. */
+static int resume(struct bc_log *log, struct bc_file *f, bool *ret_done)
+{
+    struct resumed r;
     struct bc_manifest edit;
-    int result = BITCASK_OK;
-    if (good && (result = bc_manifest_begin(log->manifest, 0, &edit)) == BITCASK_OK) {
+    *ret_done = false;
+    if (!open_for_more(log, f, &r))
+        return BITCASK_OK;
+    int result = bc_manifest_begin(log->manifest, 0, &edit);
+    if (result == BITCASK_OK) {
         struct bc_manifest_file *listed = bc_manifest_find(&edit, f->name.id);
         listed->state = BC_MANIFEST_OPEN;
         listed->flags = 0;
         result = bc_manifest_commit(log->manifest, &edit);
     }
-    struct bc_handle *handle = NULL;
-    if (good && result == BITCASK_OK && (handle = bc_handle_new(log->allocator, io, fd, map, map_size)) == NULL)
-        result = bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to go on in a data file");
-    if (handle == NULL) {
-        if (map != NULL)
-            io->unmap(io->ctx, map, map_size);
-        io->close(io->ctx, fd);
+    if (result != BITCASK_OK) {
+        bc_handle_unref(r.handle);
         return result;
     }
-    bc_filetable_take_over(log->files, f, handle);
-    f->mark_counter = counter;
-    f->synced = end;
+    bc_filetable_take_over(log->files, f, r.handle);
+    f->mark_counter = r.mark_counter;
+    f->synced = r.end;
     bc_log_lock(log);
-    activate(log, f, end, allocated);
+    activate(log, f, r.end, r.allocated);
     bc_log_unlock(log);
     *ret_done = true;
     return BITCASK_OK;
@@ -203,13 +226,16 @@ int bc_log_start(struct bc_log *log)
     bc_log_lock(log);
     bool there = log->active != NULL;
     struct bc_file *resumable = log->resumable;
+    /* A file that was listed before, whose link could not be written. */
+    struct bc_file *f = there ? NULL : log->next;
+    if (f != NULL)
+        log->next = NULL;
     log->resumable = NULL;
     bc_log_unlock(log);
     int result = BITCASK_OK;
-    if (!there && resumable != NULL)
+    if (!there && f == NULL && resumable != NULL)
         result = resume(log, resumable, &there);
-    struct bc_file *f = NULL;
-    if (!there && result == BITCASK_OK)
+    if (!there && f == NULL && result == BITCASK_OK)
         result = create_listed(log, &f);
     if (f != NULL && result == BITCASK_OK) {
         struct bc_link link = {0};

@@ -48,6 +48,8 @@ int bc_manifest_read(const struct bc_directory *dir, const bitcask_allocator *a,
         return bc_fail(result, 0, BC_MANIFEST_NAME, 0,
                        "%s: damaged in both copies; nothing was changed; repair rebuilds it from the data files",
                        BC_MANIFEST_NAME);
+    if (result == BITCASK_NO_MEMORY)
+        return bc_fail(result, 0, BC_MANIFEST_NAME, 0, "no memory to read the MANIFEST");
     if (result == BITCASK_UNSUPPORTED)
         return bc_fail(result, 0, BC_MANIFEST_NAME, 0, "%s: written by a newer version of the format", BC_MANIFEST_NAME);
     return result;

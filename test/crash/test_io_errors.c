@@ -1,5 +1,5 @@
-/* Every operation of a scenario with rotation, sync, batch, clear and reopen is made to fail, one after the other, once and from
- * then on, and the store is held to what it says of errors:
+/* Every operation of a scenario with rotation, sync, batch, clear and reopen is made to fail, one after the other, once and
+ * from then on, and the store is held to what it says of errors:
  *
  *   - the result names the class of the failure;
  *   - but for a failed sync a write that failed left nothing behind, not now and not after a kill or a power failure;
@@ -47,7 +47,8 @@ static unsigned scale(void)
 
 static void complain(const struct trial *t, const char *what)
 {
-    fprintf(stderr, "flags %u, fault kinds %#x, the %llu.%s, %s%s, short %llu, failed sync %d; step %d (%s): %s; last error: %s\n",
+    fprintf(stderr,
+            "flags %u, fault kinds %#x, the %llu.%s, %s%s, short %llu, failed sync %d; step %d (%s): %s; last error: %s\n",
             t->flags, t->fault.kinds, (unsigned long long)t->fault.at, t->fault.from ? " and on" : "", strerror(t->fault.error),
             t->fault.done ? " but done" : "", (unsigned long long)t->fault.short_bytes, (int)t->sync_failure, t->step,
             t->step < 0 ? "open" : world_kind_name(scenario[t->step].kind), what, bitcask_last_error()->message);
@@ -75,7 +76,8 @@ static bool right_class(const struct trial *t, int result, bool poisoned)
     case ENOSPC:
     case EFBIG:
     case EDQUOT:
-        return result == BITCASK_NO_SPACE || ((t->fault.kinds & (SIMDISK_SYNC | SIMDISK_RENAME | SIMDISK_DIR_SYNC)) != 0 && result == BITCASK_IO);
+        return result == BITCASK_NO_SPACE ||
+               ((t->fault.kinds & (SIMDISK_SYNC | SIMDISK_RENAME | SIMDISK_DIR_SYNC)) != 0 && result == BITCASK_IO);
     case ENOMEM:
         return result == BITCASK_NO_MEMORY;
     default:
@@ -165,7 +167,8 @@ static void end_poisoned(struct trial *t, unsigned before)
     check_futures(t, kept ? w->acked : w->durable);
     bool wrote = w->db->log.active != NULL;
     int result = world_close(w);
-    must(t, !wrote || result == BITCASK_POISONED || result == BITCASK_IO, "a poisoned handle closed as if nothing were in doubt");
+    must(t, !wrote || result == BITCASK_POISONED || result == BITCASK_IO,
+         "a poisoned handle closed as if nothing were in doubt");
     must(t, simdisk_op_count(w->disk, CHANGES) == changes, "a poisoned handle changed the disk");
     check_closed(t);
     check_futures(t, kept ? w->acked : w->durable);
@@ -301,11 +304,8 @@ static void sweep_plans(uint32_t flags, bool from, bool done, uint64_t short_byt
             continue;
         for (size_t j = 0; j < BC_ARRAY_SIZE(plans[i].errors) && plans[i].errors[j] != 0; j++) {
             struct trial t = {.flags = flags};
-            t.fault = (struct simdisk_fault){.kinds = plans[i].kinds,
-                                             .error = plans[i].errors[j],
-                                             .from = from,
-                                             .done = done,
-                                             .short_bytes = short_bytes};
+            t.fault = (struct simdisk_fault){
+                .kinds = plans[i].kinds, .error = plans[i].errors[j], .from = from, .done = done, .short_bytes = short_bytes};
             bool reads = (plans[i].kinds & (SIMDISK_READ | SIMDISK_STAT | SIMDISK_OPEN)) != 0;
             sweep(t, (reads || j > 0 ? 4 : 1));
         }
@@ -359,12 +359,14 @@ START_TEST(test_short_writes)
 }
 END_TEST
 
-/* A record that was half or wholly written, cannot be overwritten and cannot be cut off: the handle must not go on behind it. */
+/* A record that was half or wholly written, cannot be overwritten and cannot be cut off: the handle must not go on behind it.
+ */
 START_TEST(test_write_that_cannot_be_taken_back)
 {
     for (unsigned done = 0; done < 2; done++) {
         struct trial t = {.flags = flags_of(_i)};
-        t.fault = (struct simdisk_fault){.kinds = SIMDISK_WRITE, .error = EIO, .from = true, .done = done != 0, .short_bytes = 600};
+        t.fault =
+            (struct simdisk_fault){.kinds = SIMDISK_WRITE, .error = EIO, .from = true, .done = done != 0, .short_bytes = 600};
         t.second = (struct simdisk_fault){.kinds = SIMDISK_TRUNCATE, .error = EIO, .at = 1, .from = true};
         sweep(t, 1);
     }
@@ -511,7 +513,8 @@ START_TEST(test_open_on_a_full_disk)
     struct trial t = {.flags = flags_of(_i), .fault = {.error = ENOSPC}, .step = 0};
     for (int power_failure = 0; power_failure < 2; power_failure++) {
         struct world *w = t.w = world_new(simdisk_new(1), t.flags);
-        static const struct world_operation history[] = {{WORLD_PUT, 0}, {WORLD_BIG, 1}, {WORLD_BIG, 2}, {WORLD_BATCH_SYNC, 3}, {WORLD_PUT, 6}};
+        static const struct world_operation history[] = {
+            {WORLD_PUT, 0}, {WORLD_BIG, 1}, {WORLD_BIG, 2}, {WORLD_BATCH_SYNC, 3}, {WORLD_PUT, 6}};
         ck_assert_int_eq(world_open(w), BITCASK_OK);
         for (size_t i = 0; i < BC_ARRAY_SIZE(history); i++)
             ck_assert_int_eq(world_apply(w, &history[i]), BITCASK_OK);
@@ -525,7 +528,8 @@ START_TEST(test_open_on_a_full_disk)
         must(&t, world_open(w) == BITCASK_OK, "open on a full disk");
         check_contents(&t, w, power_failure != 0 ? w->durable : w->acked, "on the full disk");
         unsigned count = w->count;
-        static const struct world_operation refused[] = {{WORLD_PUT, 4}, {WORLD_PUT_SYNC, 5}, {WORLD_BIG, 7}, {WORLD_BATCH, 0}, {WORLD_CLEAR, 0}};
+        static const struct world_operation refused[] = {
+            {WORLD_PUT, 4}, {WORLD_PUT_SYNC, 5}, {WORLD_BIG, 7}, {WORLD_BATCH, 0}, {WORLD_CLEAR, 0}};
         for (size_t i = 0; i < BC_ARRAY_SIZE(refused); i++) {
             must(&t, world_apply(w, &refused[i]) == BITCASK_NO_SPACE, "a write on a full disk");
             world_forget(w, count);
@@ -558,7 +562,8 @@ END_TEST
 START_TEST(test_read_error_is_no_absence)
 {
     struct world *w = world_new(simdisk_new(1), flags_of(_i));
-    static const struct world_operation history[] = {{WORLD_PUT, 0}, {WORLD_BIG, 1}, {WORLD_BIG, 2}, {WORLD_BIG, 3}, {WORLD_PUT, 4}};
+    static const struct world_operation history[] = {
+        {WORLD_PUT, 0}, {WORLD_BIG, 1}, {WORLD_BIG, 2}, {WORLD_BIG, 3}, {WORLD_PUT, 4}};
     ck_assert_int_eq(world_open(w), BITCASK_OK);
     for (size_t i = 0; i < BC_ARRAY_SIZE(history); i++)
         ck_assert_int_eq(world_apply(w, &history[i]), BITCASK_OK);
@@ -573,12 +578,9 @@ START_TEST(test_read_error_is_no_absence)
     static const struct {
         unsigned kinds;
         int error, result;
-    } faults[] = {{SIMDISK_READ, EIO, BITCASK_IO},
-                  {SIMDISK_OPEN, EIO, BITCASK_IO},
-                  {SIMDISK_OPEN, EMFILE, BITCASK_IO},
-                  {SIMDISK_OPEN, ENFILE, BITCASK_IO},
-                  {SIMDISK_STAT, EIO, BITCASK_IO},
-                  {SIMDISK_MAP, ENOMEM, BITCASK_NO_MEMORY}};
+    } faults[] = {{SIMDISK_READ, EIO, BITCASK_IO},    {SIMDISK_OPEN, EIO, BITCASK_IO},
+                  {SIMDISK_OPEN, EMFILE, BITCASK_IO}, {SIMDISK_OPEN, ENFILE, BITCASK_IO},
+                  {SIMDISK_STAT, EIO, BITCASK_IO},    {SIMDISK_MAP, ENOMEM, BITCASK_NO_MEMORY}};
     ck_assert_int_eq(bc_db_open("/store", &options, &environment, &w->db), BITCASK_OK);
     unsigned failed = 0;
     for (size_t f = 0; f < BC_ARRAY_SIZE(faults); f++) {

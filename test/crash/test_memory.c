@@ -167,7 +167,8 @@ static const struct world_operation history[] = {
 };
 /* Enough for two rotations, so that what a failure left half done meets the next file. */
 static const struct world_operation later[] = {
-    {WORLD_PUT, 1}, {WORLD_BIG, 2}, {WORLD_BATCH_SYNC, 3}, {WORLD_PUT_SYNC, 5}, {WORLD_BIG, 0}, {WORLD_TOUCH, 3}, {WORLD_BIG, 6},
+    {WORLD_PUT, 1}, {WORLD_BIG, 2},   {WORLD_BATCH_SYNC, 3}, {WORLD_PUT_SYNC, 5},
+    {WORLD_BIG, 0}, {WORLD_TOUCH, 3}, {WORLD_BIG, 6},
 };
 
 static int remove_hint(const char *name, void *arg)
@@ -330,7 +331,8 @@ struct many {
 
 static size_t many_key(unsigned i, char dst[96])
 {
-    return (size_t)snprintf(dst, 96, "%u-%.*s", i, (int)(i % 70), "0123456789012345678901234567890123456789012345678901234567890123456789");
+    return (size_t)snprintf(dst, 96, "%u-%.*s", i, (int)(i % 70),
+                            "0123456789012345678901234567890123456789012345678901234567890123456789");
 }
 
 static void check_many(const struct trial *t, const struct many *m, const char *when)
