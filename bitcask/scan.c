@@ -90,57 +90,58 @@ static int check_value(struct bc_scan *s, uint32_t seed)
     return 0;
 }
 
+/* The head at next, with as many bytes behind it as the buffer has. */
+static int read_head(struct bc_scan *s, uint32_t seed, enum bc_record_check *ret_check, const char **ret, size_t *ret_size)
+{
+    int error = fill(s, s->next, BC_RECORD_HEADER + BC_LINK_VALUE, ret, ret_size);
+    if (error != 0)
+        return error;
+    *ret_check = bc_record_decode(&s->record, *ret, *ret_size, seed);
+    if (*ret_check != BC_RECORD_SHORT)
+        return 0;
+    error = fill(s, s->next, BC_RECORD_HEADER + BC_RECORD_EXPIRY + BC_KEY_MAX, ret, ret_size);
+    if (error == 0)
+        *ret_check = bc_record_decode(&s->record, *ret, *ret_size, seed);
+    return error;
+}
+
+/* A value that the buffer does not hold. Checking it moves the buffer: the key is brought back behind it. */
+static int check_large(struct bc_scan *s, uint32_t seed, const char **ret, size_t *ret_size)
+{
+    int error = check_value(s, seed);
+    if (error == 0)
+        error = fill(s, s->offset, bc_record_head_size(&s->record) + s->record.key_size + BC_LINK_VALUE, ret, ret_size);
+    return error;
+}
+
 enum bc_scan_result bc_scan_next(struct bc_scan *s)
 {
     if (s->next >= s->limit)
         return BC_SCAN_END;
-    const size_t head_max = BC_RECORD_HEADER + BC_RECORD_EXPIRY + BC_KEY_MAX;
     uint32_t seed = bc_record_seed(s->name.nonce, s->next);
-    const char *bytes;
-    size_t size;
-    int error = fill(s, s->next, BC_RECORD_HEADER + BC_LINK_VALUE, &bytes, &size);
-    enum bc_record_check check = error != 0 ? BC_RECORD_BAD : bc_record_decode(&s->record, bytes, size, seed);
-    if (error == 0 && check == BC_RECORD_SHORT) {
-        error = fill(s, s->next, head_max, &bytes, &size);
-        if (error == 0)
-            check = bc_record_decode(&s->record, bytes, size, seed);
-    }
-    if (error != 0) {
-        failed(s, error);
-        return BC_SCAN_FAILED;
-    }
-    if (check != BC_RECORD_OK)
-        return BC_SCAN_BAD;
-    s->footprint = bc_record_footprint(&s->record);
-    if (s->footprint > s->limit - s->next)
-        return BC_SCAN_BAD;
+    enum bc_record_check check = BC_RECORD_BAD;
+    const char *bytes = NULL;
+    size_t size = 0;
+    int error = read_head(s, seed, &check, &bytes, &size);
     s->offset = s->next;
-    bool large = bc_record_head_size(&s->record) + s->record.key_size + (size_t)s->record.value_size > size;
-    if (!large) {
-        s->key = bytes + bc_record_head_size(&s->record);
-        const char *value = bytes + bc_record_head_size(&s->record) + s->record.key_size;
-        s->value_ok = bc_record_value_ok(&s->record, value, seed);
-        s->small_value = s->record.type == BC_RECORD_PUT ? NULL : value;
-        s->next += s->footprint;
-        return BC_SCAN_RECORD;
-    }
-    error = check_value(s, seed);
-    /* Checking a large value moved the buffer: bring the key back. */
-    if (error == 0)
-        error = fill(s, s->offset, bc_record_head_size(&s->record) + s->record.key_size + BC_LINK_VALUE, &bytes, &size);
+    s->footprint = error == 0 && check == BC_RECORD_OK ? bc_record_footprint(&s->record) : 0;
+    if (error == 0 && (check != BC_RECORD_OK || s->footprint > s->limit - s->next))
+        return BC_SCAN_BAD;
+    size_t head = error == 0 ? bc_record_head_size(&s->record) + s->record.key_size : 0;
+    bool whole = error == 0 && size - head >= s->record.value_size;
+    if (whole)
+        s->value_ok = bc_record_value_ok(&s->record, bytes + head, seed);
+    else if (error == 0)
+        error = check_large(s, seed, &bytes, &size);
     if (error != 0) {
         failed(s, error);
         return BC_SCAN_FAILED;
     }
-    if (size < bc_record_head_size(&s->record) + s->record.key_size)
+    bool service = s->record.type == BC_RECORD_BATCH || s->record.type == BC_RECORD_LINK;
+    if (size < head || (service && size - head < s->record.value_size))
         return BC_SCAN_BAD;
-    s->key = bytes + bc_record_head_size(&s->record);
-    s->small_value = NULL;
-    if (s->record.type != BC_RECORD_PUT) {
-        if (size < bc_record_head_size(&s->record) + s->record.value_size)
-            return BC_SCAN_BAD;
-        s->small_value = bytes + bc_record_head_size(&s->record);
-    }
+    s->key = bytes + head - s->record.key_size;
+    s->small_value = service ? bytes + head : NULL;
     s->next += s->footprint;
     return BC_SCAN_RECORD;
 }

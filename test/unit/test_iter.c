@@ -67,8 +67,8 @@ static void make_words(bitcask *db, struct words *w)
             at++;
         if (at < w->count && compare(w->bytes[at], w->size[at], word, size) == 0)
             continue;
-        memmove(w->bytes[at + 1 > WORDS - 1 ? at : at + 1], w->bytes[at], (w->count - at) * sizeof w->bytes[0]);
-        memmove(&w->size[at + 1 > WORDS - 1 ? at : at + 1], &w->size[at], (w->count - at) * sizeof w->size[0]);
+        memmove(w->bytes[at + 1], w->bytes[at], (w->count - at) * sizeof w->bytes[0]);
+        memmove(&w->size[at + 1], &w->size[at], (w->count - at) * sizeof w->size[0]);
         memcpy(w->bytes[at], word, sizeof word);
         w->size[at] = size;
         w->count++;
