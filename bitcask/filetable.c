@@ -22,13 +22,6 @@ int bc_filetable_init(struct bc_filetable *t, const struct bc_directory *dir, co
     return BITCASK_OK;
 }
 
-void bc_filetable_set_budget(struct bc_filetable *t, uint32_t budget)
-{
-    pthread_mutex_lock(&t->cache);
-    t->budget = budget;
-    pthread_mutex_unlock(&t->cache);
-}
-
 static void free_file(struct bc_filetable *t, struct bc_file *f)
 {
     bc_handle_unref(atomic_load(&f->handle));
@@ -165,6 +158,19 @@ static void evict_one(struct bc_filetable *t, const struct bc_file *keep)
             return;
         }
     }
+}
+
+void bc_filetable_set_budget(struct bc_filetable *t, uint32_t budget)
+{
+    unsigned pin = bc_pins_enter(t->pins);
+    pthread_mutex_lock(&t->cache);
+    t->budget = budget;
+    for (uint32_t n = t->open_count > budget ? t->open_count - budget : 0; n > 0; n--)
+        evict_one(t, NULL);
+    pthread_mutex_unlock(&t->cache);
+    bc_pins_leave(t->pins, pin);
+    if (bc_filetable_reclaimable(t))
+        bc_filetable_reclaim(t);
 }
 
 void bc_filetable_hand_over(struct bc_filetable *t, struct bc_file *f)

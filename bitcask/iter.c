@@ -127,9 +127,9 @@ static int refill(bitcask_iter *it)
     if (it->failed)
         return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory for the keys of an iterator");
     it->collected = sorted || it->count == 0;
-    if (sorted)
+    if (sorted && it->count > 0) /* no items: there may be no array */
         qsort_r(it->items, it->count, sizeof *it->items, by_key, it);
-    else if ((it->flags & BITCASK_ITER_KEYS_ONLY) == 0)
+    else if (!sorted && (it->flags & BITCASK_ITER_KEYS_ONLY) == 0)
         prefetch(it);
     return it->count == 0 ? BITCASK_NOT_FOUND : BITCASK_OK;
 }

@@ -20,7 +20,10 @@ bool bc_table_probe(const struct bc_table *t, uint32_t tag, struct bc_pair *ret,
     if (bc_get32(&t->version) != version)
         return false;
     unsigned count = 0;
-    for (slot += bc_tag_home(tag, capacity);; slot++) {
+    slot += bc_tag_home(tag, capacity);
+    /* Every other probe ends in the line behind: it comes from memory together with the first. */
+    __builtin_prefetch(slot + BC_CACHE_LINE / sizeof *slot);
+    for (;; slot++) {
         /* The place first: if it is not empty, the head that goes with it is there. */
         uint64_t place = atomic_load_explicit(&slot->place, memory_order_acquire);
         uint64_t head = atomic_load_explicit(&slot->head, memory_order_acquire);

@@ -47,10 +47,11 @@ struct bc_table_plan {
     uint32_t capacity, tail;
 };
 
-/* Slots in use, at most: at 7/8 a failed probe looks at 4 slots and an insertion moves 32 on average, beyond both grow fast. */
+/* Slots in use, at most: at 5/6 a failed probe looks at 3.5 slots and an insertion moves 18 on average, beyond both grow fast.
+ */
 static inline uint32_t bc_table_limit(uint32_t capacity)
 {
-    return capacity - capacity / 8;
+    return capacity - capacity / 6;
 }
 
 /* Empty, without memory: one slot, shared, which stays empty. */

@@ -74,8 +74,11 @@ static bool run_ahead_locked(struct bc_log *log)
     }
     from = BC_MAX(from, tail & ~4095ULL);
     uint64_t until = BC_MIN(allocated, tail + BC_MIN(flow, PREPARE_MAX));
-    char *map = bc_file_handle(f)->map;
+    const struct bc_handle *h = bc_file_handle(f);
+    char *map = h->map;
     bool prepared = false;
+    /* The file may be allowed to grow farther than it was when it was mapped. */
+    until = BC_MIN(until, h->map_size);
     if (map != NULL && until > from + PREPARE_CHUNK / 4) {
         until = BC_MIN(until, from + PREPARE_CHUNK) & ~4095ULL;
         prepared = io->populate(io->ctx, map + from, (size_t)(until - from)) == 0;

@@ -31,14 +31,24 @@ static int mark(struct bc_file *f, void *arg)
     return 0;
 }
 
+/* Close builds what still lacks a hint: what was cancelled must not be done there. */
+static int unmark(struct bc_file *f, void *arg)
+{
+    (void)arg;
+    atomic_store(&f->needs_hint, false);
+    return 0;
+}
+
 static int build_all(bitcask *db, const bitcask_hint_options *o, bitcask_hint_result *ret)
 {
     struct rebuild r = {.all = (o->flags & BITCASK_HINT_ALL) != 0};
     (void)bc_filetable_each(&db->files, mark, &r);
     ret->files = r.files;
     for (uint64_t done = 0; done < r.wanted; done++) {
-        if (o->progress != NULL && o->progress("hint", done, r.wanted, o->progress_ctx) != 0)
+        if (o->progress != NULL && o->progress("hint", done, r.wanted, o->progress_ctx) != 0) {
+            (void)bc_filetable_each(&db->files, unmark, NULL);
             return bc_fail(BITCASK_CANCELLED, 0, NULL, 0, "cancelled");
+        }
         bool failed;
         if (!bc_upkeep_hint(&db->upkeep, &failed))
             break;

@@ -1,6 +1,4 @@
 /* bitcask.c - the command-line tool: finds the command and runs it. */
-#include "tools/cli.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -9,16 +7,30 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/cli.h"
+#include "tools/completion.h"
+#include "tools/output.h"
+
 static int run_help(int argc, char **argv);
 
 static const struct cli_command help_command = {
     .name = "help",
     .summary = "explain the tool or one of its commands",
-    .help = "usage: bitcask help [COMMAND]\n",
+    .help = "usage: bitcask help [COMMAND]\n"
+            "\n"
+            "Explains the tool, or COMMAND.\n"
+            "\n"
+            "  -h, --help           this text\n"
+            "\n"
+            "Example:\n"
+            "  bitcask help put\n",
     .run = run_help,
 };
 
-static const struct cli_command *const commands[] = {&cli_get, &cli_put, &cli_delete, &cli_selftest, &help_command};
+static const struct cli_command *const commands[] = {
+    &cli_get,   &cli_put,  &cli_delete, &cli_touch, &cli_list,     &cli_scan,
+    &cli_count, &cli_stat, &cli_hint,   &cli_clear, &cli_selftest, &help_command,
+};
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 
@@ -33,8 +45,8 @@ static const struct cli_command *find_command(const char *name)
 
 static void print_overview(FILE *out)
 {
-    fputs("usage: bitcask [-q] COMMAND [OPTIONS] ...\n"
-          "       bitcask -h | -V\n"
+    fputs("usage: bitcask [-qv] COMMAND [OPTIONS] ...\n"
+          "       bitcask -h | -V | --print-completion bash|zsh|fish\n"
           "\n"
           "Works on stores of libbitcask, an embedded, log-structured hash store. A store is a directory.\n"
           "\n"
@@ -44,15 +56,19 @@ static void print_overview(FILE *out)
         fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
     fputs("\n"
           "Options of every command:\n"
-          "  -h, --help     explain the command, with examples\n"
-          "  -q, --quiet    errors only: no figures, no remarks\n"
-          "  --             what follows is no option\n"
+          "  -h, --help           explain the command, with examples\n"
+          "  -q, --quiet          errors only: no figures, no remarks\n"
+          "  -v, --verbose        what the library logs, on stderr\n"
+          "  -o, --option N=V     an option of the library, as max_file_size=64m; may be repeated\n"
+          "      --               what follows is no option\n"
           "\n"
           "Exit codes: 0 yes, 1 no (absent, condition not held, a difference), 2 usage, 3 error.\n"
           "\n"
           "Examples:\n"
           "  bitcask put sessions user:17 Ada\n"
           "  bitcask get sessions user:17\n"
+          "  bitcask list --prefix user: --sorted sessions\n"
+          "  bitcask stat sessions\n"
           "  bitcask selftest /usr/include\n",
           out);
 }
@@ -77,7 +93,8 @@ static int run_help(int argc, char **argv)
 
 static int run(int argc, char **argv)
 {
-    static const struct option long_options[] = {{"version", no_argument, NULL, 'V'}, {0}};
+    static const struct option long_options[] = {
+        {"version", no_argument, NULL, 'V'}, {"print-completion", required_argument, NULL, 'C'}, {0}};
     static const struct cli_command tool = {.help = ""};
     for (;;) {
         int option = cli_option(argc, argv, "V", long_options, &tool);
@@ -89,6 +106,8 @@ static int run(int argc, char **argv)
             printf("bitcask %s\n", bitcask_version());
             return CLI_OK;
         }
+        if (option == 'C')
+            return completion_print(optarg, commands, COMMAND_COUNT);
         if (option == '?')
             return CLI_USAGE;
         if (option == -1)

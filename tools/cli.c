@@ -1,29 +1,25 @@
 #include "tools/cli.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-/* The largest value that the library takes is a little less. */
-#define INPUT_MAX (UINT64_C(4) << 30)
+#include "tools/progress.h"
+
 #define BUSY_TRIES 50
-#define LONG_OPTIONS_MAX 16
+#define LONG_OPTIONS_MAX 24
 
 static const char *command_name = "";
 static bool quiet;
-static int output_errno; /* of the first write to stdout that failed */
+static bool verbose;
+static bitcask_options store_options = BITCASK_OPTIONS_INIT;
+static bool store_options_given;
 
 void cli_set_command(const char *name)
 {
     command_name = name;
-}
-
-void cli_set_quiet(void)
-{
-    quiet = true;
 }
 
 bool cli_quiet(void)
@@ -31,8 +27,14 @@ bool cli_quiet(void)
     return quiet;
 }
 
+bool cli_store_options_given(void)
+{
+    return store_options_given;
+}
+
 static void prefix(void)
 {
+    progress_erase();
     fprintf(stderr, "bitcask%s%s: ", *command_name ? " " : "", command_name);
 }
 
@@ -40,9 +42,11 @@ int cli_say(int code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
+    progress_lock();
     prefix();
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
+    progress_unlock();
     va_end(args);
     return code;
 }
@@ -51,9 +55,11 @@ int cli_usage(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
+    progress_lock();
     prefix();
     vfprintf(stderr, format, args);
     fprintf(stderr, "; see: bitcask help%s%s\n", *command_name ? " " : "", command_name);
+    progress_unlock();
     va_end(args);
     return CLI_USAGE;
 }
@@ -73,21 +79,73 @@ int cli_result(int result)
     }
 }
 
+static void log_line(int level, const char *message, void *ctx)
+{
+    (void)ctx;
+    const char *what = level == BITCASK_LOG_ERROR ? "error" : level == BITCASK_LOG_WARN ? "warning" : "info";
+    cli_say(CLI_OK, "%s: %s", what, message);
+}
+
+bitcask_log_fn cli_log(void)
+{
+    return verbose ? log_line : NULL;
+}
+
+/* name=value. */
+static bool set_store_option(const char *text)
+{
+    const char *equals = strchr(text, '=');
+    if (!equals) {
+        cli_usage("-o takes NAME=VALUE, not '%s'", text);
+        return false;
+    }
+    char *name = strndup(text, (size_t)(equals - text));
+    if (!name) {
+        cli_say(CLI_ERROR, "out of memory");
+        return false;
+    }
+    int result = bitcask_options_set(&store_options, name, equals + 1);
+    free(name);
+    store_options_given = true;
+    if (result != BITCASK_OK)
+        cli_usage("-o %s", bitcask_last_error()->message);
+    return result == BITCASK_OK;
+}
+
+static int unknown_option(const char *argument)
+{
+    if (optopt > 0 && optopt < 128 && strncmp(argument, "--", 2) != 0)
+        cli_usage("no option '-%c'", optopt);
+    else
+        cli_usage("no option '%s'", argument);
+    return '?';
+}
+
 int cli_option(int argc, char **argv, const char *short_options, const struct option *long_options,
                const struct cli_command *command)
 {
-    struct option all[LONG_OPTIONS_MAX] = {{"help", no_argument, NULL, 'h'}, {"quiet", no_argument, NULL, 'q'}};
-    for (size_t i = 0; long_options[i].name && i + 3 < LONG_OPTIONS_MAX; i++)
-        all[i + 2] = long_options[i];
-    char shorts[LONG_OPTIONS_MAX + 8];
-    snprintf(shorts, sizeof shorts, "+:hq%s", short_options);
+    struct option all[LONG_OPTIONS_MAX] = {{"help", no_argument, NULL, 'h'},
+                                           {"quiet", no_argument, NULL, 'q'},
+                                           {"option", required_argument, NULL, 'o'},
+                                           {"verbose", no_argument, NULL, 'v'}};
+    for (size_t i = 0; long_options[i].name && i + 5 < LONG_OPTIONS_MAX; i++)
+        all[i + 4] = long_options[i];
+    char shorts[LONG_OPTIONS_MAX + 16];
+    snprintf(shorts, sizeof shorts, "+:hqo:v%s", short_options);
 
     opterr = 0;
     for (;;) {
         int option = getopt_long(argc, argv, shorts, all, NULL);
         switch (option) {
         case 'q':
-            cli_set_quiet();
+            quiet = true;
+            break;
+        case 'v':
+            verbose = true;
+            break;
+        case 'o':
+            if (!set_store_option(optarg))
+                return '?';
             break;
         case 'h':
             fputs(command->help, stdout);
@@ -96,11 +154,7 @@ int cli_option(int argc, char **argv, const char *short_options, const struct op
             cli_usage("option '%s' needs a value", argv[optind - 1]);
             return '?';
         case '?':
-            if (optopt > 0 && optopt < 128 && strncmp(argv[optind - 1], "--", 2) != 0)
-                cli_usage("no option '-%c'", optopt);
-            else
-                cli_usage("no option '%s'", argv[optind - 1]);
-            return '?';
+            return unknown_option(argv[optind - 1]);
         default:
             return option;
         }
@@ -109,14 +163,17 @@ int cli_option(int argc, char **argv, const char *short_options, const struct op
 
 int cli_open(const char *dir, uint32_t flags, bitcask **ret_db)
 {
-    bitcask_options options = BITCASK_OPTIONS_INIT;
-    options.flags = flags;
+    bitcask_options options = store_options;
+    options.flags |= flags;
+    options.log = cli_log();
     int result = bitcask_open(dir, &options, ret_db);
     for (int tries = 1; result == BITCASK_BUSY && tries < BUSY_TRIES; tries++) {
         nanosleep(&(struct timespec){.tv_nsec = 20 * 1000 * 1000}, NULL);
         result = bitcask_open(dir, &options, ret_db);
     }
-    return result == BITCASK_OK ? CLI_OK : cli_say(CLI_ERROR, "%s", bitcask_last_error()->message);
+    if (result == BITCASK_OK)
+        return CLI_OK;
+    return result == BITCASK_INVALID ? cli_result(result) : cli_say(CLI_ERROR, "%s", bitcask_last_error()->message);
 }
 
 int cli_close(bitcask *db, int code)
@@ -125,153 +182,4 @@ int cli_close(bitcask *db, int code)
         return code;
     cli_say(CLI_ERROR, "%s", bitcask_last_error()->message);
     return code == CLI_OK ? CLI_ERROR : code;
-}
-
-static int digit(unsigned char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-/* In place. White space between digits is ignored, so that a wrapped dump can be fed back. */
-static bool decode_hex(struct cli_bytes *bytes)
-{
-    size_t digits = 0;
-    for (size_t i = 0; i < bytes->size; i++) {
-        unsigned char c = bytes->data[i];
-        if (strchr(" \t\r\n", c) && c)
-            continue;
-        int value = digit(c);
-        if (value < 0)
-            return false;
-        if (digits % 2 == 0)
-            bytes->data[digits / 2] = (unsigned char)(value << 4);
-        else
-            bytes->data[digits / 2] = (unsigned char)(bytes->data[digits / 2] | value);
-        digits++;
-    }
-    bytes->size = digits / 2;
-    return digits % 2 == 0;
-}
-
-int cli_argument(const char *what, const char *text, bool hex, struct cli_bytes *ret)
-{
-    struct cli_bytes bytes = {(unsigned char *)strdup(text), strlen(text)};
-    if (!bytes.data)
-        return cli_say(CLI_ERROR, "out of memory");
-    if (hex && !decode_hex(&bytes)) {
-        free(bytes.data);
-        return cli_usage("%s is not hex: '%s'", what, text);
-    }
-    *ret = bytes;
-    return CLI_OK;
-}
-
-int cli_key(const char *text, bool hex, struct cli_bytes *ret)
-{
-    struct cli_bytes key = {0};
-    int code = cli_argument("KEY", text, hex, &key);
-    if (code != CLI_OK)
-        return code;
-    if (key.size == 0) {
-        free(key.data);
-        return cli_usage("KEY is empty");
-    }
-    *ret = key;
-    return CLI_OK;
-}
-
-bool cli_reserve(struct cli_bytes *bytes, size_t *capacity, size_t size)
-{
-    if (size <= *capacity)
-        return true;
-    size_t wanted = *capacity ? *capacity : (size_t)64 << 10;
-    while (wanted < size)
-        wanted *= 2;
-    unsigned char *data = realloc(bytes->data, wanted);
-    if (!data)
-        return false;
-    bytes->data = data;
-    *capacity = wanted;
-    return true;
-}
-
-/* Input that is longer than any value is not read to its end: the library refuses what was read. */
-int cli_stdin(bool hex, struct cli_bytes *ret)
-{
-    struct cli_bytes bytes = {NULL, 0};
-    size_t capacity = 0;
-    uint64_t enough = hex ? 2 * INPUT_MAX + INPUT_MAX / 16 : INPUT_MAX;
-    while (bytes.size <= enough) {
-        if (!cli_reserve(&bytes, &capacity, bytes.size + 1)) {
-            free(bytes.data);
-            return cli_say(CLI_ERROR, "out of memory");
-        }
-        size_t got = fread(bytes.data + bytes.size, 1, capacity - bytes.size, stdin);
-        bytes.size += got;
-        if (got == 0)
-            break;
-    }
-    if (ferror(stdin)) {
-        free(bytes.data);
-        return cli_say(CLI_ERROR, "stdin: %s", strerror(errno));
-    }
-    if (hex && !decode_hex(&bytes)) {
-        free(bytes.data);
-        return cli_usage("stdin is not hex");
-    }
-    *ret = bytes;
-    return CLI_OK;
-}
-
-void cli_write(const void *data, size_t size, bool hex)
-{
-    errno = 0;
-    if (!hex) {
-        fwrite(data, 1, size, stdout);
-    } else {
-        const unsigned char *bytes = data;
-        for (size_t i = 0; i < size && !ferror(stdout); i++) {
-            putchar("0123456789abcdef"[bytes[i] >> 4]);
-            putchar("0123456789abcdef"[bytes[i] & 15]);
-        }
-        if (!ferror(stdout))
-            putchar('\n');
-    }
-    if (ferror(stdout))
-        output_errno = errno;
-}
-
-int cli_flush(void)
-{
-    bool failed = ferror(stdout) != 0;
-    if (fflush(stdout) != 0 && !failed) {
-        output_errno = errno;
-        failed = true;
-    }
-    if (!failed)
-        return CLI_OK;
-    return cli_say(CLI_ERROR, "stdout: %s", output_errno ? strerror(output_errno) : "write error");
-}
-
-bool cli_number(const char *text, uint64_t max, uint64_t *ret)
-{
-    uint64_t number = 0;
-    if (*text == '\0')
-        return false;
-    for (; *text; text++) {
-        if (*text < '0' || *text > '9')
-            return false;
-        uint64_t next = (uint64_t)(*text - '0');
-        if (number > (max - next) / 10)
-            return false;
-        number = number * 10 + next;
-    }
-    *ret = number;
-    return true;
 }

@@ -1,7 +1,8 @@
 /* cmd_delete.c - bitcask delete: removes one key. */
-#include "tools/cli.h"
-
 #include <stdlib.h>
+
+#include "tools/bytes.h"
+#include "tools/cli.h"
 
 static int delete_key(const char *dir, const struct cli_bytes *key, const bitcask_put_options *options)
 {
@@ -42,15 +43,13 @@ static int run(int argc, char **argv)
 const struct cli_command cli_delete = {
     .name = "delete",
     .summary = "delete a key",
-    .help = "usage: bitcask delete [-x] [--sync] DIR KEY\n"
+    .help = "usage: bitcask delete [OPTIONS] DIR KEY\n"
             "\n"
             "Deletes KEY from the store DIR.\n"
             "\n"
-            "  -x, --hex      KEY is hex\n"
-            "      --sync     durable before the command ends, also across a power failure\n"
-            "  -q, --quiet    no remark when the key is absent\n"
-            "  -h, --help     this text\n"
-            "\n"
+            "  -x, --hex            KEY is hex\n"
+            "      --sync           durable before the command ends, also across a power failure\n"
+            "  -q, --quiet          no remark when the key is absent\n" CLI_STORE_OPTIONS "\n"
             "Exit codes: 0 deleted, 1 absent or expired, 2 usage, 3 error (no store, in use by another writer, ...).\n"
             "\n"
             "Example:\n"

@@ -1,8 +1,10 @@
 /* cmd_put.c - bitcask put: stores one value. */
-#include "tools/cli.h"
-
 #include <stdlib.h>
 #include <string.h>
+
+#include "tools/bytes.h"
+#include "tools/cli.h"
+#include "tools/expiry.h"
 
 struct put {
     const char *dir;
@@ -10,18 +12,9 @@ struct put {
     struct cli_bytes value;
     bool from_stdin;
     bool hex;
-    uint64_t ttl_s; /* 0 = none */
+    struct expiry expiry;
     bitcask_put_options options;
 };
-
-static int add_ttl(bitcask *db, struct put *put)
-{
-    int64_t now = bitcask_now_ms(db);
-    if (put->ttl_s > (uint64_t)(INT64_MAX - now) / 1000)
-        return cli_usage("--ttl is too large");
-    put->options.expire_at_ms = now + (int64_t)put->ttl_s * 1000;
-    return CLI_OK;
-}
 
 /* The store is opened before stdin is read: what cannot be stored is not waited for. */
 static int store(struct put *put)
@@ -32,25 +25,11 @@ static int store(struct put *put)
         return code;
     if (put->from_stdin)
         code = cli_stdin(put->hex, &put->value);
-    if (code == CLI_OK && put->ttl_s > 0)
-        code = add_ttl(db, put);
+    if (code == CLI_OK)
+        code = expiry_resolve(&put->expiry, db, &put->options.expire_at_ms);
     if (code == CLI_OK)
         code = cli_result(bitcask_put(db, put->key.data, put->key.size, put->value.data, put->value.size, &put->options, NULL));
     return cli_close(db, code);
-}
-
-static int set_expiry(struct put *put, int option)
-{
-    uint64_t number;
-    if (option == 't') {
-        if (!cli_number(optarg, INT64_MAX / 1000, &put->ttl_s) || put->ttl_s == 0)
-            return cli_usage("--ttl takes whole seconds from 1 up, not '%s'", optarg);
-        return CLI_OK;
-    }
-    if (!cli_number(optarg, INT64_MAX, &number))
-        return cli_usage("--expire-at takes Unix milliseconds, not '%s'", optarg);
-    put->options.expire_at_ms = (int64_t)number;
-    return CLI_OK;
 }
 
 static int parse(int argc, char **argv, struct put *put)
@@ -64,7 +43,6 @@ static int parse(int argc, char **argv, struct put *put)
         {"sync", no_argument, NULL, 's'},
         {0},
     };
-    bool ttl = false, expire_at = false;
     for (int option; (option = cli_option(argc, argv, "x", long_options, &cli_put)) != -1;) {
         int code = CLI_OK;
         switch (option) {
@@ -72,9 +50,10 @@ static int parse(int argc, char **argv, struct put *put)
             put->hex = true;
             break;
         case 't':
+            code = expiry_ttl(&put->expiry, optarg);
+            break;
         case 'e':
-            *(option == 't' ? &ttl : &expire_at) = true;
-            code = set_expiry(put, option);
+            code = expiry_at(&put->expiry, optarg);
             break;
         case 'a':
             put->options.flags |= BITCASK_PUT_IF_ABSENT;
@@ -93,7 +72,7 @@ static int parse(int argc, char **argv, struct put *put)
         if (code != CLI_OK)
             return code;
     }
-    if (ttl && expire_at)
+    if (put->expiry.ttl && put->expiry.expire_at)
         return cli_usage("--ttl and --expire-at exclude each other");
     uint32_t both = BITCASK_PUT_IF_ABSENT | BITCASK_PUT_IF_PRESENT;
     if ((put->options.flags & both) == both)
@@ -139,9 +118,7 @@ const struct cli_command cli_put = {
             "      --if-absent      only if the key is absent or expired\n"
             "      --if-present     only if the key is present\n"
             "      --sync           durable before the command ends, also across a power failure\n"
-            "  -q, --quiet          no remark when the condition does not hold\n"
-            "  -h, --help           this text\n"
-            "\n"
+            "  -q, --quiet          no remark when the condition does not hold\n" CLI_STORE_OPTIONS "\n"
             "Exit codes: 0 stored, 1 the condition did not hold, 2 usage, 3 error (in use by another writer, no space, ...).\n"
             "\n"
             "Examples:\n"

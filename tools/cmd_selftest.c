@@ -217,16 +217,14 @@ static int run(int argc, char **argv)
 const struct cli_command cli_selftest = {
     .name = "selftest",
     .summary = "store every file of a tree, read it back, compare",
-    .help = "usage: bitcask selftest [--dir DIR] [PATH]\n"
+    .help = "usage: bitcask selftest [OPTIONS] [PATH]\n"
             "\n"
             "Stores every regular file under PATH (default: " DEFAULT_PATH ") with its path as the key, reads each back and\n"
             "compares it byte for byte, closes the store, opens it again and compares once more. Then prints what it did and\n"
             "how long the library took. Symbolic links are not followed. The first difference ends the test.\n"
             "\n"
-            "  -d, --dir DIR  the store to use; it is kept. Without it: a temporary one in $TMPDIR or /tmp\n"
-            "  -q, --quiet    no figures\n"
-            "  -h, --help     this text\n"
-            "\n"
+            "  -d, --dir DIR        the store to use; it is kept. Without it: a temporary one in $TMPDIR or /tmp\n"
+            "  -q, --quiet          no figures\n" CLI_STORE_OPTIONS "\n"
             "Exit codes: 0 all equal, 1 a file came back different, 2 usage, 3 error.\n"
             "\n"
             "Examples:\n"

@@ -2,6 +2,7 @@
 #ifndef TOOLS_FILELIST_H
 #define TOOLS_FILELIST_H
 
+#include "tools/bytes.h"
 #include "tools/cli.h"
 
 struct file_entry {

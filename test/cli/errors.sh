@@ -18,6 +18,13 @@ for command in get put delete; do
     runs 2 "$command with too many arguments" $command "$store" key value more
     runs 2 "$command with an empty KEY" $command "$store" ''
 done
+for command in list scan count stat hint clear touch; do
+    runs 2 "$command without arguments" $command
+    runs 2 "$command with an unknown option" $command --frobnicate "$store"
+    err_has "^bitcask $command: no option '--frobnicate'" 'is named'
+    runs 2 "$command with an unknown letter" $command -Z "$store"
+    err_has "^bitcask $command: no option '-Z'" 'is named'
+done
 runs 2 'put --ttl without a value' put --ttl
 err_has "^bitcask put: option '--ttl' needs a value" 'says so'
 runs 2 'put with both conditions' put --if-absent --if-present "$store" key value
@@ -34,6 +41,18 @@ runs 3 'put below a directory that is not there' put "$work/none/store" key valu
 [ ! -e "$work/none" ]
 ok $? 'creates no parents'
 mkdir "$work/empty"
+echo text >"$work/file"
+for call in list scan count stat hint 'clear --yes' 'touch --persist'; do
+    key=$([ "$call" != 'touch --persist' ] || echo key)
+    for dir in none empty file; do
+        # shellcheck disable=SC2086
+        runs 3 "$call of DIR: $dir" $call "$work/$dir" $key
+        err_has "^bitcask ${call% *}: .*" 'says why'
+        out_is '' 'prints nothing'
+    done
+done
+[ ! -e "$work/none" ]
+ok $? 'no directory was created'
 runs 3 'get in an empty directory' get "$work/empty" key
 [ -z "$(ls -A "$work/empty")" ]
 ok $? 'writes nothing there'
@@ -53,6 +72,12 @@ runs 0 'a value' put "$store" key value
 "$BITCASK" get "$store" key >/dev/full 2>"$work/err"
 finished $? 3 'a full stdout'
 err_has '^bitcask get: stdout: No space' 'says so'
+for call in list scan 'list --json' 'scan --json' 'scan --hex' count stat 'stat --json' 'hint' 'hint --json' '--print-completion bash'; do
+    # shellcheck disable=SC2086
+    "$BITCASK" $call "$store" >/dev/full 2>"$work/err"
+    finished $? 3 "a full stdout of $call"
+    err_has '^bitcask.*: stdout: No space' 'says so'
+done
 "$BITCASK" get "$store" key >&- 2>"$work/err"
 finished $? 3 'a closed stdout'
 "$BITCASK" put "$store" other <&- 2>"$work/err"
@@ -74,6 +99,16 @@ mkfifo "$work/pipe"
 finished $? 3 'a pipe without a reader'
 err_has '^bitcask get: stdout: Broken pipe' 'says so'
 wait
+for call in scan 'scan --hex' 'scan --json'; do
+    (exec <"$work/pipe" && exit 0) &
+    # shellcheck disable=SC2086
+    "$BITCASK" $call "$store" >"$work/pipe" 2>"$work/err"
+    finished $? 3 "a pipe without a reader for $call"
+    err_has '^bitcask scan: stdout: Broken pipe' 'says so'
+    [ "$(wc -l <"$work/err")" -eq 1 ]
+    ok $? 'and nothing else'
+    wait
+done
 runs 0 'the store is as it was' get "$store" large
 out_same "$work/zeros" 'with all of the value'
 

@@ -23,6 +23,23 @@ ok $? 'a put that waits'
 runs 3 'put while another put holds the store' put "$store" key other
 err_has '^bitcask put: .' 'says why'
 runs 3 'delete while a put holds the store' delete "$store" key
+for call in 'touch --persist' 'clear --yes' hint; do
+    # shellcheck disable=SC2046,SC2086
+    runs 3 "$call while a put holds the store" $call "$store" $([ "$call" != 'touch --persist' ] || echo key)
+    err_has "^bitcask ${call% *}: .*open" 'says why'
+done
+for command in list scan count stat; do
+    runs 0 "$command beside the writer" $command "$store"
+    err_empty 'says nothing'
+done
+runs 0 'list beside the writer' list "$store"
+out_is 'key
+' 'shows the key'
+runs 0 'scan beside the writer' scan "$store"
+printf 'key\told\n' >"$work/want"
+out_same "$work/want" 'shows the value before'
+runs 0 'stat beside the writer' stat "$store"
+out_has '^keys  *1$' 'counts the key'
 runs 0 'get beside the writer' get "$store" key
 out_is old 'shows the value before'
 

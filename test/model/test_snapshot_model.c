@@ -1,6 +1,6 @@
 /* test_snapshot_model.c - snapshots against a model, with threads: whoever takes a snapshot while others put, delete, write
- * batches, clear and rotate sees the store exactly as it was at one sequence, and goes on seeing that for as long as the snapshot
- * is held.
+ * batches, clear and rotate sees the store exactly as it was at one sequence, and goes on seeing that for as long as the
+ * snapshot is held.
  *
  * Writers log what they did with the sequence that it got; a snapshot knows its own. When all is over the log is put in order,
  * played up to each snapshot's sequence, and compared with what was seen. Puts and deletes run beside each other; batches and

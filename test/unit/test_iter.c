@@ -131,8 +131,8 @@ static void check_words(bitcask *db, const struct words *w, const bitcask_iter_o
 START_TEST(test_bounds_and_order)
 {
     static const bitcask_slice prefixes[] = {{NULL, 0}, {"", 0}, {"a", 1}, {"\xff", 1}, {"\xff\xff", 2}, {"\0", 1}, {"zz", 2}};
-    static const bitcask_slice bounds[] = {{NULL, 0}, {"", 0},     {"\0", 1},         {"a", 1},
-                                           {"a\xff", 2}, {"\xff", 1}, {"\xff\xff\xff\xff\xff\xff", 6}};
+    static const bitcask_slice bounds[] = {
+        {NULL, 0}, {"", 0}, {"\0", 1}, {"a", 1}, {"a\xff", 2}, {"\xff", 1}, {"\xff\xff\xff\xff\xff\xff", 6}};
     bitcask *db = open_mode(_i);
     struct words *w = malloc(sizeof *w);
     ck_assert_ptr_nonnull(w);
@@ -319,7 +319,8 @@ START_TEST(test_expired_keys)
     char key[16];
     for (unsigned i = 0; i < 300; i++) {
         snprintf(key, sizeof key, "%03u", i);
-        ck_assert_int_eq(store_put_flags(db, key, "v", 0, 0, i % 3 == 0 ? 0 : now + (i % 3 == 1 ? 10 : 1000), NULL), BITCASK_OK);
+        ck_assert_int_eq(store_put_flags(db, key, "v", 0, 0, i % 3 == 0 ? 0 : now + (i % 3 == 1 ? 10 : 1000), NULL),
+                         BITCASK_OK);
     }
     for (uint32_t flags = 0; flags < 4; flags++) {
         bitcask_iter_options io = BITCASK_ITER_OPTIONS_INIT;
@@ -336,7 +337,8 @@ START_TEST(test_expired_keys)
             ck_assert_int_eq(bitcask_iter_info(early, &info), BITCASK_OK);
             unsigned kind = (unsigned)atoi((char[4]){((const char *)bitcask_iter_key(early).data)[0],
                                                      ((const char *)bitcask_iter_key(early).data)[1],
-                                                     ((const char *)bitcask_iter_key(early).data)[2], 0}) % 3;
+                                                     ((const char *)bitcask_iter_key(early).data)[2], 0}) %
+                            3;
             ck_assert_int_eq(info.expire_at_ms, kind == 0 ? 0 : now + (kind == 1 ? 10 : 1000));
             count++;
         }

@@ -1,4 +1,5 @@
-/* test_rebuild.c - bitcask_rebuild_hints: the hints that are missing, or all; what is damaged gives none and takes none away. */
+/* test_rebuild.c - bitcask_rebuild_hints: the hints that are missing, or all; what is damaged gives none and takes none away.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

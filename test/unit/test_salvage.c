@@ -1,5 +1,5 @@
-/* test_salvage.c - BITCASK_OPEN_SALVAGE: a store that open refuses shows what can be read of it, in every file, behind damage and
- * before it; nothing in the directory is changed. */
+/* test_salvage.c - BITCASK_OPEN_SALVAGE: a store that open refuses shows what can be read of it, in every file, behind damage
+ * and before it; nothing in the directory is changed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

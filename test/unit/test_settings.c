@@ -1,5 +1,5 @@
-/* test_settings.c - options by name: every one of them, every form of value, nothing changed by a bad one; and those that change
- * an open store do so at once. */
+/* test_settings.c - options by name: every one of them, every form of value, nothing changed by a bad one; and those that
+ * change an open store do so at once. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

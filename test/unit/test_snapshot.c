@@ -161,7 +161,8 @@ static void change(bitcask *db, struct model *m, unsigned *x, unsigned *version)
 
 #define AGES 6U
 
-/* Snapshots of several ages at once, under every kind of write, clears and rotations; the oldest is not always the first to go. */
+/* Snapshots of several ages at once, under every kind of write, clears and rotations; the oldest is not always the first to go.
+ */
 START_TEST(test_exact_moment)
 {
     struct model *m = calloc(1, sizeof *m);
@@ -233,7 +234,8 @@ END_TEST
 
 static size_t long_key(unsigned number, char dst[96])
 {
-    return (size_t)snprintf(dst, 96, "%08u-a-key-that-is-long-enough-to-fill-the-arena-of-its-shard-soon-%08u", number, ~number);
+    return (size_t)snprintf(dst, 96, "%08u-a-key-that-is-long-enough-to-fill-the-arena-of-its-shard-soon-%08u", number,
+                            ~number);
 }
 
 START_TEST(test_growth_and_compaction)
@@ -628,7 +630,8 @@ START_TEST(test_no_memory_while_held)
             char key[32];
             put(db, m, i, 1);
             size_t size = key_of(i, key);
-            ck_assert_int_eq(i % 2 == 0 ? bitcask_batch_put(batch, key, size, "b", 1, 0) : bitcask_batch_delete(batch, key, size),
+            ck_assert_int_eq(i % 2 == 0 ? bitcask_batch_put(batch, key, size, "b", 1, 0)
+                                        : bitcask_batch_delete(batch, key, size),
                              BITCASK_OK);
         }
         struct moment *s = take(db, m);

@@ -1,5 +1,5 @@
-/* test_stats.c - statistics and each_file: the counters equal a recount of all records on the disk, at rest, after a reopen, and
- * hold together while others write. */
+/* test_stats.c - statistics and each_file: the counters equal a recount of all records on the disk, at rest, after a reopen,
+ * and hold together while others write. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

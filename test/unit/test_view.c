@@ -180,8 +180,8 @@ START_TEST(test_view_outlives)
     static const struct {
         const char *name;
         void (*act)(bitcask *);
-    } events[] = {{"overwrite", overwrite}, {"eviction", evict},     {"sync", sync_all}, {"delete", delete_all},
-                  {"rotation", rotate},     {"clear", clear},        {"rotation", rotate}, {"eviction", evict},
+    } events[] = {{"overwrite", overwrite}, {"eviction", evict}, {"sync", sync_all},   {"delete", delete_all},
+                  {"rotation", rotate},     {"clear", clear},    {"rotation", rotate}, {"eviction", evict},
                   {"second clear", clear},  {"close", NULL}};
     enum { EVENTS = sizeof events / sizeof *events };
     unsigned before = open_descriptors();

@@ -1,0 +1,166 @@
+/* layout.c - the binary interface of the public structs on LP64: what was laid out once stays where it is.
+ *
+ * A new member is appended, with a line of its own here; no line ever changes. Members follow each other without a gap, so that
+ * no byte of a struct is undefined. As a program: the _INIT macros and the _init functions make the same bytes.
+ */
+#include <bitcask/bitcask.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#if defined(__LP64__)
+
+#define ASSERT_MEMBER(type, member, offset, size)                                                                              \
+    _Static_assert(offsetof(type, member) == (offset), #type "." #member " moved");                                            \
+    _Static_assert(sizeof(((type *)NULL)->member) == (size), #type "." #member " has another size");
+#define ADD_SIZE(type, member, offset, size) +(size)
+
+#define CHECK(type, members, size)                                                                                             \
+    members(ASSERT_MEMBER, type) _Static_assert(sizeof(type) == (size), #type " has another size");                            \
+    _Static_assert((size) == 0 members(ADD_SIZE, type), #type " has a gap, or a member that is not listed here");
+
+/* clang-format off: one line a member */
+#define ERROR_MEMBERS(M, T)                                                                                                    \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, result, 8, 4)                                                                                                         \
+    M(T, sys_errno, 12, 4)                                                                                                     \
+    M(T, offset, 16, 8)                                                                                                        \
+    M(T, file, 24, 8)                                                                                                          \
+    M(T, message, 32, 8)
+CHECK(bitcask_error, ERROR_MEMBERS, 40)
+
+#define SLICE_MEMBERS(M, T)                                                                                                    \
+    M(T, data, 0, 8)                                                                                                           \
+    M(T, size, 8, 8)
+CHECK(bitcask_slice, SLICE_MEMBERS, 16)
+
+#define ALLOCATOR_MEMBERS(M, T)                                                                                                \
+    M(T, resize, 0, 8)                                                                                                         \
+    M(T, ctx, 8, 8)
+CHECK(bitcask_allocator, ALLOCATOR_MEMBERS, 16)
+
+#define OPTIONS_MEMBERS(M, T)                                                                                                  \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, flags, 8, 4)                                                                                                          \
+    M(T, sync_mode, 12, 4)                                                                                                     \
+    M(T, sync_interval_ms, 16, 8)                                                                                              \
+    M(T, sync_bytes, 24, 8)                                                                                                    \
+    M(T, max_file_size, 32, 8)                                                                                                 \
+    M(T, max_open_files, 40, 4)                                                                                                \
+    M(T, keydir_shards, 44, 4)                                                                                                 \
+    M(T, file_mode, 48, 4)                                                                                                     \
+    M(T, load_threads, 52, 4)                                                                                                  \
+    M(T, allocator, 56, 8)                                                                                                     \
+    M(T, clock, 64, 8)                                                                                                         \
+    M(T, clock_ctx, 72, 8)                                                                                                     \
+    M(T, log, 80, 8)                                                                                                           \
+    M(T, log_ctx, 88, 8)                                                                                                       \
+    M(T, progress, 96, 8)                                                                                                      \
+    M(T, progress_ctx, 104, 8)
+CHECK(bitcask_options, OPTIONS_MEMBERS, 112)
+
+#define KEY_INFO_MEMBERS(M, T)                                                                                                 \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, value_size, 8, 8)                                                                                                     \
+    M(T, sequence, 16, 8)                                                                                                      \
+    M(T, expire_at_ms, 24, 8)
+CHECK(bitcask_key_info, KEY_INFO_MEMBERS, 32)
+
+#define VIEW_MEMBERS(M, T)                                                                                                     \
+    M(T, data, 0, 8)                                                                                                           \
+    M(T, size, 8, 8)                                                                                                           \
+    M(T, sequence, 16, 8)                                                                                                      \
+    M(T, expire_at_ms, 24, 8)                                                                                                  \
+    M(T, pin, 32, 8)
+CHECK(bitcask_view, VIEW_MEMBERS, 40)
+
+#define PUT_OPTIONS_MEMBERS(M, T)                                                                                              \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, flags, 8, 4)                                                                                                          \
+    M(T, reserved, 12, 4)                                                                                                      \
+    M(T, expire_at_ms, 16, 8)                                                                                                  \
+    M(T, sequence, 24, 8)
+CHECK(bitcask_put_options, PUT_OPTIONS_MEMBERS, 32)
+
+#define ITER_OPTIONS_MEMBERS(M, T)                                                                                             \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, flags, 8, 4)                                                                                                          \
+    M(T, reserved, 12, 4)                                                                                                      \
+    M(T, snapshot, 16, 8)                                                                                                      \
+    M(T, prefix, 24, 16)                                                                                                       \
+    M(T, first, 40, 16)                                                                                                        \
+    M(T, last, 56, 16)                                                                                                         \
+    M(T, limit, 72, 8)
+CHECK(bitcask_iter_options, ITER_OPTIONS_MEMBERS, 80)
+
+#define STATS_MEMBERS(M, T)                                                                                                    \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, keys, 8, 8)                                                                                                           \
+    M(T, live_bytes, 16, 8)                                                                                                    \
+    M(T, dead_bytes, 24, 8)                                                                                                    \
+    M(T, disk_bytes, 32, 8)                                                                                                    \
+    M(T, keydir_bytes, 40, 8)                                                                                                  \
+    M(T, snapshot_bytes, 48, 8)                                                                                                \
+    M(T, data_files, 56, 8)                                                                                                    \
+    M(T, pins, 64, 8)                                                                                                          \
+    M(T, snapshots, 72, 8)                                                                                                     \
+    M(T, last_sequence, 80, 8)                                                                                                 \
+    M(T, poisoned, 88, 8)
+CHECK(bitcask_stats, STATS_MEMBERS, 96)
+
+#define FILE_INFO_MEMBERS(M, T)                                                                                                \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, id, 8, 8)                                                                                                             \
+    M(T, size, 16, 8)                                                                                                          \
+    M(T, keys, 24, 8)                                                                                                          \
+    M(T, live_bytes, 32, 8)                                                                                                    \
+    M(T, dead_bytes, 40, 8)                                                                                                    \
+    M(T, min_sequence, 48, 8)                                                                                                  \
+    M(T, max_sequence, 56, 8)                                                                                                  \
+    M(T, state, 64, 4)                                                                                                         \
+    M(T, merge_reasons, 68, 4)
+CHECK(bitcask_file_info, FILE_INFO_MEMBERS, 72)
+
+#define HINT_OPTIONS_MEMBERS(M, T)                                                                                             \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, flags, 8, 4)                                                                                                          \
+    M(T, reserved, 12, 4)                                                                                                      \
+    M(T, progress, 16, 8)                                                                                                      \
+    M(T, progress_ctx, 24, 8)                                                                                                  \
+    M(T, log, 32, 8)                                                                                                           \
+    M(T, log_ctx, 40, 8)
+CHECK(bitcask_hint_options, HINT_OPTIONS_MEMBERS, 48)
+
+#define HINT_RESULT_MEMBERS(M, T)                                                                                              \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, files, 8, 8)                                                                                                          \
+    M(T, built, 16, 8)                                                                                                         \
+    M(T, failed, 24, 8)
+CHECK(bitcask_hint_result, HINT_RESULT_MEMBERS, 32)
+/* clang-format on */
+
+#endif
+
+#define SAME(type, macro, init)                                                                                                \
+    do {                                                                                                                       \
+        type by_macro = macro, by_function;                                                                                    \
+        memset(&by_function, 0xff, sizeof by_function);                                                                        \
+        init(&by_function, sizeof by_function);                                                                                \
+        if (by_macro.struct_size != sizeof by_macro || memcmp(&by_macro, &by_function, sizeof by_macro) != 0) {                \
+            fprintf(stderr, "%s is not what %s() does\n", #macro, #init);                                                      \
+            bad = 1;                                                                                                           \
+        }                                                                                                                      \
+    } while (0)
+
+int main(void)
+{
+    int bad = 0;
+    SAME(bitcask_options, BITCASK_OPTIONS_INIT, bitcask_options_init);
+    SAME(bitcask_key_info, BITCASK_KEY_INFO_INIT, bitcask_key_info_init);
+    SAME(bitcask_put_options, BITCASK_PUT_OPTIONS_INIT, bitcask_put_options_init);
+    SAME(bitcask_iter_options, BITCASK_ITER_OPTIONS_INIT, bitcask_iter_options_init);
+    SAME(bitcask_stats, BITCASK_STATS_INIT, bitcask_stats_init);
+    SAME(bitcask_hint_options, BITCASK_HINT_OPTIONS_INIT, bitcask_hint_options_init);
+    SAME(bitcask_hint_result, BITCASK_HINT_RESULT_INIT, bitcask_hint_result_init);
+    return bad;
+}

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""examples.py ROOT SESSION_STORE CACHE: the C examples do what docs/embedding.md says, and it shows them as they are. TAP."""
+
+import os
+import re
+import sys
+import tempfile
+
+from tap import finish, ok, runs
+
+ROOT, SESSION_STORE, CACHE = sys.argv[1:]
+
+
+def read(name):
+    with open(os.path.join(ROOT, "docs", name), encoding="utf-8") as file:
+        return file.read()
+
+
+def check_document():
+    document = read("embedding.md")
+    blocks = re.findall(r"^```c\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    sources = {name: read("examples/" + name) for name in os.listdir(os.path.join(ROOT, "docs/examples")) if name.endswith(".c")}
+    ok(len(sources) == 2, "two C examples", sorted(sources))
+    for name, text in sources.items():
+        ok(text in blocks, f"embedding.md shows {name} as it is")
+    ok(len(blocks) == len(sources), "and no other program", len(blocks))
+    for target in re.findall(r"\]\(([^)#:]+)\)", document):
+        ok(os.path.exists(os.path.join(ROOT, "docs", target)), f"embedding.md links to {target}, which exists")
+
+
+def check_results():
+    """Every result that the header lists has a line in the table of embedding.md."""
+    with open(os.path.join(ROOT, "bitcask/bitcask.h"), encoding="utf-8") as file:
+        names = re.findall(r"^    X\((\w+), -?\d+,", file.read(), re.MULTILINE)
+    section = read("embedding.md").split("## What each result asks you to do")[1].split("\n## ")[0]
+    rows = " ".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| `"))
+    ok(names and sorted(re.findall(r"`(\w+)`", rows)) == sorted(names), "each result of the header is explained", rows)
+
+
+def check_session_store(work):
+    want = "c0ffee is user=17;cart=3\nafter logout: not found\n"
+    for when in ["a new store", "the same store again"]:
+        result = runs(f"session_store: {when}", SESSION_STORE, os.path.join(work, "sessions"))
+        ok(result.stdout == want and result.stderr == "", "says what it should", result.stdout)
+    with open(os.path.join(work, "file"), "w", encoding="utf-8"):
+        pass
+    result = runs("session_store: no store possible", SESSION_STORE, os.path.join(work, "file"), code=1)
+    ok(result.stderr.startswith("open: BITCASK_"), "the message names the result", result.stderr)
+
+
+def check_cache(work):
+    pages = "<h1>/</h1>\n<h1>/about</h1>\n<h1>/</h1>\n<h1>/</h1>\n<h1>/</h1>\n"
+    for hits in [2, 3]:
+        result = runs(f"cache: {hits} hits", CACHE, os.path.join(work, "pages"))
+        ok(result.stdout == f"{pages}{hits} of 4 from the cache\n", "and the right pages", result.stdout)
+    result = runs("cache: no store possible", CACHE, os.path.join(work, "file"), code=1)
+    ok(result.stderr.startswith("no cache: "), "is reported", result.stderr)
+
+
+check_document()
+check_results()
+with tempfile.TemporaryDirectory() as directory:
+    check_session_store(directory)
+    check_cache(directory)
+finish()

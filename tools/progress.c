@@ -1,0 +1,137 @@
+#include "tools/progress.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/cli.h"
+
+#define REDRAW_MS 100
+#define BAR_WIDTH 30
+
+static volatile sig_atomic_t interrupted;
+
+/* Under the lock of stderr. */
+static struct {
+    bool on_screen;
+    char phase[32]; /* the clock of the ETA starts with each phase */
+    int64_t started_ms;
+    int64_t drawn_ms;
+} bar;
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+void progress_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+}
+
+bool progress_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static bool wanted(void)
+{
+    const char *term = getenv("TERM");
+    return !cli_quiet() && isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+}
+
+/* A line that wraps could not be erased. */
+static int columns(void)
+{
+    struct winsize size;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+        return 80;
+    return size.ws_col;
+}
+
+static void format_eta(char *text, size_t size, uint64_t done, uint64_t total, int64_t elapsed_ms)
+{
+    if (done == 0 || done >= total) {
+        *text = '\0';
+        return;
+    }
+    uint64_t left_s = (uint64_t)((double)elapsed_ms * (double)(total - done) / (double)done / 1000) + 1;
+    if (left_s >= 3600)
+        snprintf(text, size, "  ETA %ju:%02ju:%02ju", (uintmax_t)(left_s / 3600), (uintmax_t)(left_s / 60 % 60),
+                 (uintmax_t)(left_s % 60));
+    else
+        snprintf(text, size, "  ETA %ju:%02ju", (uintmax_t)(left_s / 60), (uintmax_t)(left_s % 60));
+}
+
+static void draw(const char *phase, uint64_t done, uint64_t total, int64_t elapsed_ms)
+{
+    char line[200], eta[48], filled[BAR_WIDTH + 1];
+    if (total == 0) {
+        snprintf(line, sizeof line, "%s  %ju", phase, (uintmax_t)done);
+    } else {
+        double part = done < total ? (double)done / (double)total : 1;
+        int cells = (int)(part * BAR_WIDTH);
+        memset(filled, '.', BAR_WIDTH);
+        memset(filled, '#', (size_t)cells);
+        filled[BAR_WIDTH] = '\0';
+        format_eta(eta, sizeof eta, done, total, elapsed_ms);
+        snprintf(line, sizeof line, "%s  [%s]  %ju/%ju  %d %%%s", phase, filled, (uintmax_t)done, (uintmax_t)total,
+                 (int)(part * 100), eta);
+    }
+    fprintf(stderr, "\r\033[K%.*s", columns() - 1, line);
+    fflush(stderr);
+    bar.on_screen = true;
+}
+
+int progress_show(const char *phase, uint64_t done, uint64_t total, void *ctx)
+{
+    (void)ctx;
+    if (!wanted())
+        return interrupted;
+    progress_lock();
+    int64_t now = now_ms();
+    if (strncmp(bar.phase, phase, sizeof bar.phase - 1) != 0) {
+        snprintf(bar.phase, sizeof bar.phase, "%s", phase);
+        bar.started_ms = now;
+    }
+    if (!bar.on_screen || now - bar.drawn_ms >= REDRAW_MS) {
+        draw(phase, done, total, now - bar.started_ms);
+        bar.drawn_ms = now;
+    }
+    progress_unlock();
+    return interrupted;
+}
+
+void progress_lock(void)
+{
+    flockfile(stderr);
+}
+
+void progress_erase(void)
+{
+    if (!bar.on_screen)
+        return;
+    fputs("\r\033[K", stderr);
+    fflush(stderr);
+    bar.on_screen = false;
+}
+
+void progress_unlock(void)
+{
+    funlockfile(stderr);
+}
