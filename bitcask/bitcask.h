@@ -312,7 +312,8 @@ BITCASK_API void bitcask_put_options_init(bitcask_put_options *options, size_t s
  * An expire_at_ms in the past is valid: the key is absent at once.
  * Returns OK · CONDITION · TOO_LARGE · NO_SPACE · IO · CORRUPT (IF_SEQUENCE on a damaged record) · READ_ONLY · POISONED.
  * On any other result than OK nothing was written, with one exception: IO or POISONED from a write with sync means that the
- * sync failed and the outcome is unknown; the handle refuses writes from then on. */
+ * sync failed and the outcome is unknown; the handle refuses writes from then on. The same is true of IO from any write if
+ * the handle refuses writes afterwards: the failed write could not be taken back. */
 BITCASK_API int bitcask_put(bitcask *db, const void *key, size_t key_size, const void *value, size_t value_size,
                             const bitcask_put_options *options, uint64_t *ret_sequence);
 
