@@ -24,6 +24,19 @@
 #define FUTURE 4000000000000 /* an expiry that no test lives to see */
 #define PAST 100000000001
 
+/* Under a sanitizer an open takes so much longer that of all flips and lengths only every STRIDE-th is tried: of every part,
+ * both masks and both ways are among them, as it has no divisor in common with their numbers. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define STRIDE 31U
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define STRIDE 31U
+#endif
+#endif
+#ifndef STRIDE
+#define STRIDE 1U
+#endif
+
 /* What a byte is part of. */
 enum part { HEADER, MARK, GAP, LINK, FRAME, HEAD, VALUE, PADDING, BEHIND, MANIFEST, HINT, PARTS };
 static const char *const part_names[] = {"header", "mark",    "mark's page",    "link",     "frame", "record head",
@@ -77,7 +90,7 @@ struct store {
 };
 
 static unsigned long counts[PARTS][OUTCOMES];
-static unsigned long flips;
+static unsigned long flips, places;
 static char scene[256];
 
 /* ---- keys and values ---- */
@@ -590,6 +603,8 @@ static void count_outcome(enum part part, enum outcome outcome)
 static void try_flip(const struct store *s, struct simdisk *disk, const struct image *f, const struct piece *p, uint64_t offset,
                      unsigned mask, bool hints)
 {
+    if (++places % STRIDE != 0)
+        return;
     struct expected e = expect(s, f, p, hints);
     snprintf(scene, sizeof scene, "%s byte %" PRIu64 " (%s) ^ %02x, %s hints", base_name(f), offset, part_names[p->part], mask,
              hints ? "with" : "without");
@@ -834,7 +849,7 @@ START_TEST(test_every_length)
     for (size_t i = 0; i < s->file_count; i++) {
         const struct image *f = &s->files[i];
         struct simdisk *disk = simdisk_clone(s->disk);
-        uint64_t step = _i == 0 ? 1 : 5; /* without mappings it is the same code */
+        uint64_t step = STRIDE * (_i == 0 ? 1 : 5); /* without mappings it is the same code */
         for (uint64_t less = 1; less <= f->size; less += step, tried++) {
             uint64_t size = f->size - less;
             struct expected e = all_right(s);
@@ -847,7 +862,7 @@ START_TEST(test_every_length)
                 e.outcome = size < body ? REFUSED : UNCHANGED;
             }
             check_damaged_file(s, disk, &e);
-            if (size % 499 == 0)
+            if (tried % 499 == 0)
                 check_writing(s, disk, &e);
         }
         simdisk_free(disk);
