@@ -162,28 +162,23 @@ static void evict_one(struct bc_filetable *t, const struct bc_file *keep)
 
 void bc_filetable_set_budget(struct bc_filetable *t, uint32_t budget)
 {
-    unsigned pin = bc_pins_enter(t->pins);
     pthread_mutex_lock(&t->cache);
     t->budget = budget;
     for (uint32_t n = t->open_count > budget ? t->open_count - budget : 0; n > 0; n--)
         evict_one(t, NULL);
     pthread_mutex_unlock(&t->cache);
-    bc_pins_leave(t->pins, pin);
     if (bc_filetable_reclaimable(t))
         bc_filetable_reclaim(t);
 }
 
 void bc_filetable_hand_over(struct bc_filetable *t, struct bc_file *f)
 {
-    /* The pin keeps what the CLOCK hand looks at. */
-    unsigned pin = bc_pins_enter(t->pins);
     pthread_mutex_lock(&t->cache);
     f->cached = true;
     atomic_store(&f->recent, true);
     if (++t->open_count > t->budget)
         evict_one(t, f);
     pthread_mutex_unlock(&t->cache);
-    bc_pins_leave(t->pins, pin);
 }
 
 void bc_filetable_take_over(struct bc_filetable *t, struct bc_file *f, struct bc_handle *handle)
@@ -320,6 +315,7 @@ static struct bc_file *take_removed(struct bc_filetable *t)
         ready = f;
         if (f->cached)
             t->open_count--;
+        f->cached = false;
     }
     return ready;
 }
@@ -331,9 +327,12 @@ static void forget(struct bc_filetable *t, struct bc_file *f)
     (void)bc_directory_unlink(t->dir, name);
     bc_hint_name(name, f->name.id);
     (void)bc_directory_unlink(t->dir, name);
-    /* Only now may the index be given out again: no reader that probed before the removal is left. */
+    /* Only now may the index be given out again: no reader that probed before the removal is left. Under cache, too: the CLOCK
+     * hand finds files by the table, not by the KeyDir. */
     pthread_rwlock_wrlock(&t->main);
+    pthread_mutex_lock(&t->cache);
     atomic_store(&atomic_load(&t->blocks[f->index / BC_FILES_PER_BLOCK])[f->index % BC_FILES_PER_BLOCK], NULL);
+    pthread_mutex_unlock(&t->cache);
     t->free_indices++;
     pthread_rwlock_unlock(&t->main);
     free_file(t, f);
@@ -367,14 +366,12 @@ bool bc_filetable_shrink(struct bc_filetable *t)
     /* Without a budget every handle must stay: a writer elsewhere may have taken the name away. */
     if (t->budget == UINT32_MAX)
         return false;
-    unsigned pin = bc_pins_enter(t->pins);
     pthread_mutex_lock(&t->cache);
     uint32_t before = t->open_count;
     for (uint32_t n = (before + 1) / 2; n > 0; n--)
         evict_one(t, NULL);
     bool any = t->open_count < before || t->retired != NULL;
     pthread_mutex_unlock(&t->cache);
-    bc_pins_leave(t->pins, pin);
     bc_filetable_reclaim(t);
     return any;
 }
