@@ -11,6 +11,8 @@
  *   - A put returns when the record is in the page cache: it survives a kill of the process, not a power failure. What
  *     must survive that is written with BITCASK_PUT_SYNC, under BITCASK_SYNC_ALWAYS, or followed by bitcask_sync().
  *   - Expiry follows the system's clock. Order never does.
+ *   - Space of overwritten, deleted and expired records comes back by merge: a background thread does that from the first
+ *     write on, unless BITCASK_OPEN_NO_MERGE says otherwise.
  *
  * WHAT IT IS. Writes append to the active data file. An in-memory hash index, the KeyDir, knows where the newest record of
  * each key lies, so a get is one probe and one data access. Full data files are sealed and get a hint file from which the
@@ -166,11 +168,15 @@ typedef int (*bitcask_progress_fn)(const char *phase, uint64_t done, uint64_t to
 #define BITCASK_OPEN_NO_MMAP 8U   /* pread and pwrite instead of mappings */
 #define BITCASK_OPEN_SALVAGE                                                                                                   \
     16U /* implies READ_ONLY: opens a damaged store and shows what can be read, possibly older values */
+#define BITCASK_OPEN_NO_MERGE 64U /* no merge in the background, no eviction, no sweep of expired keys */
 
 /* bitcask_options.sync_mode: when a write without BITCASK_PUT_SYNC becomes durable. */
 #define BITCASK_SYNC_NONE 0U     /* when the system writes it back, or at the next sync of any kind */
 #define BITCASK_SYNC_INTERVAL 1U /* in the background, after sync_interval_ms or sync_bytes, whichever comes first */
 #define BITCASK_SYNC_ALWAYS 2U   /* before the call returns; concurrent writers share one fdatasync (group commit) */
+
+/* As the value of a merge option or a limit: it does not apply. */
+#define BITCASK_OFF UINT64_MAX
 
 typedef struct bitcask_options {
     size_t struct_size;
@@ -190,21 +196,40 @@ typedef struct bitcask_options {
     void *log_ctx;
     bitcask_progress_fn progress; /* of the load at open, in files; NULL = none */
     void *progress_ctx;
+    /* A size that the store is kept below by evicting its oldest data, file by file; what was read since it was written, or
+     * spared, is spared once. 0 or BITCASK_OFF = no limit. */
+    uint64_t max_bytes;        /* of data files; at least 1 MiB */
+    uint64_t max_keydir_bytes; /* of memory that the keys take; at least 1 MiB */
+    /* Merge in the background. A trigger that any file passes starts it; then every file past its threshold takes part. */
+    uint64_t frag_merge_trigger;       /* dead bytes of a file, percent; 0 = 60 */
+    uint64_t frag_threshold;           /* 0 = 40 */
+    uint64_t dead_bytes_merge_trigger; /* dead bytes of a file; 0 = 512 MiB */
+    uint64_t dead_bytes_threshold;     /* 0 = 128 MiB */
+    uint64_t small_file_threshold;     /* files below this size take part; 0 = 10 MiB */
+    uint64_t max_merge_size;           /* bytes of files in one step; 0 = 100 GiB */
+    uint64_t total_frag_merge_trigger; /* dead bytes of the whole store, percent: the best files to merge go; 0 = 20 */
+    uint64_t merge_check_interval_ms;  /* a look at least this often; 0 = 10,000. The first one after half of it or more */
+    uint64_t merge_window_start_hour;  /* 0 to 23, local time; no merge outside. Start and end the same = always */
+    uint64_t merge_window_end_hour;    /* the first hour that is outside again */
+    uint64_t merge_rate_limit;         /* bytes a second, read and written, of any merge; 0 = no limit */
 } bitcask_options;
 
 #define BITCASK_OPTIONS_INIT                                                                                                   \
     {                                                                                                                          \
-        sizeof(bitcask_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL                           \
+        sizeof(bitcask_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0,  \
+            0, 0, 0, 0, 0                                                                                                      \
     }
 /* The same for callers that cannot use the macro; size is their sizeof. */
 BITCASK_API void bitcask_options_init(bitcask_options *options, size_t size);
 
 /* Sets one option by its name and a text value, for command lines and configuration files: the fields above by their names,
- * sizes with a suffix ("64m"), sync_mode as none, interval or always, and read_only, no_create, exclusive, no_mmap, salvage as
- * true or false. Returns OK · INVALID (no such option, or not such a value; nothing is changed). */
+ * sizes with a suffix ("64m"), "off" for BITCASK_OFF, sync_mode as none, interval or always, and read_only, no_create,
+ * exclusive, no_mmap, salvage, no_merge as true or false. Returns OK · INVALID (no such option, or not such a value; nothing is
+ * changed). */
 BITCASK_API int bitcask_options_set(bitcask_options *options, const char *option, const char *value);
 
-/* The same on an open store, for options that can change there: sync_* and max_*. Returns OK · INVALID. */
+/* The same on an open store, for options that can change there: sync_*, max_*, merge_*, frag_*, dead_bytes_*,
+ * small_file_threshold and total_frag_merge_trigger. Returns OK · INVALID. */
 BITCASK_API int bitcask_set(bitcask *db, const char *option, const char *value);
 
 /* Opens the store in dir, creates it if it is absent, and recovers it after a crash.
@@ -440,11 +465,25 @@ typedef struct bitcask_stats {
     uint64_t snapshots;     /* that are held */
     uint64_t last_sequence; /* of the newest write */
     uint64_t poisoned;      /* 1: a sync failed, writes are refused */
+    /* Since the store was opened: */
+    uint64_t log_bytes;          /* of records that writes appended */
+    uint64_t merges;             /* steps that were committed */
+    uint64_t merge_failures;     /* steps that were not */
+    uint64_t merge_bytes_in;     /* of the files that merges took */
+    uint64_t merge_bytes_read;   /* of these and of hint files; less than merge_bytes_in where a file was spent */
+    uint64_t merge_bytes_out;    /* of the files that they made: in - out was reclaimed */
+    uint64_t tombstones_dropped; /* by merges */
+    uint64_t expired;            /* keys whose expiry was noticed by a sweep or a merge */
+    uint64_t evictions;          /* keys that max_bytes or max_keydir_bytes has cost */
+    uint64_t merge_total;        /* bytes of the files that are being merged now; 0: no merge is running */
+    uint64_t merge_done;         /* of these */
+    uint64_t last_merge_ms;      /* how long the last step took */
+    int64_t last_merge_result;   /* BITCASK_* of the last step */
 } bitcask_stats;
 
 #define BITCASK_STATS_INIT                                                                                                     \
     {                                                                                                                          \
-        sizeof(bitcask_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                                 \
+        sizeof(bitcask_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                          \
     }
 BITCASK_API void bitcask_stats_init(bitcask_stats *stats, size_t size);
 
@@ -453,6 +492,13 @@ BITCASK_API int bitcask_stats_get(bitcask *db, bitcask_stats *ret);
 
 #define BITCASK_FILE_OPEN 1U   /* is written, or waits to be sealed */
 #define BITCASK_FILE_SEALED 2U /* never changes */
+
+/* bitcask_file_info.merge_reasons: why policy would merge a file now. */
+#define BITCASK_MERGE_BECAUSE_FRAGMENTED 1U /* frag_merge_trigger or frag_threshold */
+#define BITCASK_MERGE_BECAUSE_DEAD_BYTES 2U /* dead_bytes_merge_trigger or dead_bytes_threshold */
+#define BITCASK_MERGE_BECAUSE_SMALL 4U      /* small_file_threshold, along with others */
+#define BITCASK_MERGE_BECAUSE_EXPIRED 8U    /* every live key in it has expired */
+#define BITCASK_MERGE_BECAUSE_SPACE 16U     /* total_frag_merge_trigger, and it is among the best to merge */
 
 typedef struct bitcask_file_info {
     size_t struct_size;
@@ -464,13 +510,72 @@ typedef struct bitcask_file_info {
     uint64_t min_sequence; /* 0 and 0 if it holds no record */
     uint64_t max_sequence;
     uint32_t state;         /* BITCASK_FILE_* */
-    uint32_t merge_reasons; /* 0 */
+    uint32_t merge_reasons; /* BITCASK_MERGE_BECAUSE_*; 0: none */
 } bitcask_file_info;
 
 typedef int (*bitcask_file_fn)(const bitcask_file_info *info, void *ctx); /* non-zero stops and is returned */
 
 /* Calls fn for each data file, in no order; under no lock. Returns OK · fn's non-zero value. */
 BITCASK_API int bitcask_each_file(bitcask *db, bitcask_file_fn fn, void *ctx);
+
+/* ---- merge ------------------------------------------------------------------------------------------------------------- */
+
+#define BITCASK_MERGE_POLICY 1U /* bitcask_merge_options.flags: only what the background merge would take now */
+
+typedef struct bitcask_merge_options {
+    size_t struct_size;
+    uint32_t flags;        /* BITCASK_MERGE_* */
+    uint32_t reserved;     /* 0 */
+    const uint64_t *files; /* borrowed: ids of sealed data files to merge; NULL = all of the store */
+    size_t file_count;
+    bitcask_progress_fn progress; /* bytes of the files to merge, on the calling thread */
+    void *progress_ctx;
+} bitcask_merge_options;
+
+#define BITCASK_MERGE_OPTIONS_INIT                                                                                             \
+    {                                                                                                                          \
+        sizeof(bitcask_merge_options), 0, 0, NULL, 0, NULL, NULL                                                               \
+    }
+BITCASK_API void bitcask_merge_options_init(bitcask_merge_options *options, size_t size);
+
+typedef struct bitcask_merge_result {
+    size_t struct_size;
+    uint64_t files_in;  /* data files that went */
+    uint64_t files_out; /* data files that were made of them */
+    uint64_t bytes_in;
+    uint64_t bytes_out; /* bytes_in - bytes_out was reclaimed */
+    uint64_t bytes_read;
+    uint64_t records;            /* live ones that were copied */
+    uint64_t tombstones_dropped; /* and what counts as one */
+    uint64_t tombstones_kept;    /* they hide older records in files that were not merged */
+    uint64_t expired;            /* keys that were found expired */
+    uint64_t duration_ms;
+} bitcask_merge_result;
+
+#define BITCASK_MERGE_RESULT_INIT                                                                                              \
+    {                                                                                                                          \
+        sizeof(bitcask_merge_result), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                                             \
+    }
+BITCASK_API void bitcask_merge_result_init(bitcask_merge_result *result, size_t size);
+
+/* Merges now, on the calling thread, while everybody else reads and writes: live records are copied into new files, old files
+ * go. By default everything, until no dead byte and no tombstone of before the call is left. options and ret may be NULL.
+ *
+ * One merge runs at a time: another one, in the background or on a thread, is waited for. While merges are paused it waits,
+ * too. A file is given up only when its successor is durable; readers, views, snapshots and iterators go on in it. Returns OK ·
+ * BUSY (called from within a merge's progress callback) · INVALID (an id that is no sealed data file) · CORRUPT (a data file is
+ * damaged: it was kept as it is and will be left alone by the background merge, the others were merged) · NO_SPACE · IO ·
+ * CANCELLED (by the callback, by close or by clear) · READ_ONLY · POISONED. What was committed before a failure stays; ret
+ * tells, whatever the result. */
+BITCASK_API int bitcask_merge(bitcask *db, const bitcask_merge_options *options, bitcask_merge_result *ret);
+
+/* Calls fn for each file that the background merge would take now, with the reasons; under no lock. Returns OK · fn's non-zero
+ * value. */
+BITCASK_API int bitcask_needs_merge(bitcask *db, bitcask_file_fn fn, void *ctx);
+
+/* Merges stand still, at their next record, from pause until resume; eviction and the sweep of expired keys too. Returns OK. */
+BITCASK_API int bitcask_merge_pause(bitcask *db);
+BITCASK_API int bitcask_merge_resume(bitcask *db);
 
 /* ---- offline ------------------------------------------------------------------------------------------------------------- */
 

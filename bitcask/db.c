@@ -39,7 +39,17 @@ int bc_db_writable(bitcask *db)
 /* ---- open ---- */
 
 /* What opening has done so far; undone in reverse by free_parts(). */
-enum stage { STAGE_ALLOCATED, STAGE_DIRECTORY, STAGE_PINS, STAGE_KEYDIR, STAGE_FILES, STAGE_MANIFEST, STAGE_LOG, STAGE_UPKEEP };
+enum stage {
+    STAGE_ALLOCATED,
+    STAGE_DIRECTORY,
+    STAGE_PINS,
+    STAGE_KEYDIR,
+    STAGE_FILES,
+    STAGE_MANIFEST,
+    STAGE_LOG,
+    STAGE_MERGER,
+    STAGE_UPKEEP
+};
 
 struct opening {
     bitcask *db;
@@ -61,6 +71,8 @@ static void free_parts(struct opening *o)
         if (!forked)
             bc_upkeep_free(&db->upkeep);
     }
+    if (o->stage >= STAGE_MERGER && !forked)
+        bc_merger_free(&db->merger);
     if (o->stage >= STAGE_LOG && !forked)
         bc_log_free(&db->log);
     if (o->stage >= STAGE_MANIFEST)
@@ -279,7 +291,13 @@ static int start_writing(struct opening *o)
     db->log.durable = next_sequence - 1;
     db->log.wake = bc_upkeep_wake;
     db->log.wake_arg = &db->upkeep;
-    result = bc_upkeep_init(&db->upkeep, &db->log, db->keydir, &db->files, o->environment->inlined);
+    result = bc_merger_init(&db->merger, &db->dir, &db->allocator, &db->files, db->keydir, &db->log, &db->manifest, &db->health,
+                            &db->clock);
+    if (result != BITCASK_OK)
+        return result;
+    o->stage = STAGE_MERGER;
+    bc_merge_configure(&db->merger, &db->options);
+    result = bc_upkeep_init(&db->upkeep, &db->log, db->keydir, &db->files, &db->merger, o->environment->inlined);
     if (result != BITCASK_OK)
         return result;
     o->stage = STAGE_UPKEEP;
@@ -393,6 +411,7 @@ int bitcask_close(bitcask *db)
                        atomic_load(&db->children));
     /* A child has none of the threads, and nothing of the store is his to write. */
     bool forked = bc_forked(&db->fork);
+    atomic_fetch_add(&db->merger.pace.interrupts, 1);
     if (!forked)
         bc_upkeep_stop(&db->upkeep);
     if (!db->read_only && !forked) {

@@ -2,9 +2,9 @@
  *
  * Locks, taken from left to right only (a thread that holds one never takes one further left):
  *
- *   making > manifest > ahead > main > wal > shard (ascending) > cache, sync, upkeep (leaves)
+ *   merge > sync token > making > manifest > ahead > main > wal > shard (ascending) > cache, sync, upkeep (leaves)
  *
- * making, manifest and the sync token (log_sync.c, taken before any of them) are the only ones held across I/O that can wait,
+ * merge, making, manifest and the sync token (log_sync.c) are the only ones held across I/O that can wait,
  * besides wal for the write of a large value. Readers take none of them.
  */
 #ifndef BC_DB_H
@@ -16,6 +16,7 @@
 #include "bitcask/keydir.h"
 #include "bitcask/log.h"
 #include "bitcask/manifest.h"
+#include "bitcask/merge_run.h"
 #include "bitcask/options.h"
 #include "bitcask/upkeep.h"
 
@@ -35,6 +36,7 @@ struct bitcask {
     struct bc_keydir *keydir;
     struct bc_manifest_keeper manifest;
     struct bc_log log;
+    struct bc_merger merger;
     struct bc_upkeep upkeep;
     atomic_bool upkeep_running;
     pthread_mutex_t starting;  /* one thread starts the upkeep, or changes options */

@@ -121,7 +121,8 @@ int bc_filetable_each(struct bc_filetable *t, bc_file_fn fn, void *arg)
     pthread_rwlock_rdlock(&t->main);
     for (uint32_t i = 0; i < t->used && result == 0; i++) {
         struct bc_file *f = bc_filetable_get(t, i);
-        if (f != NULL && atomic_load(&f->state) != BC_FILE_REMOVED)
+        uint32_t state = f == NULL ? BC_FILE_REMOVED : atomic_load(&f->state);
+        if (state != BC_FILE_REMOVED && state != BC_FILE_OUTPUT)
             result = fn(f, arg);
     }
     pthread_rwlock_unlock(&t->main);

@@ -25,6 +25,7 @@ enum bc_file_state {
     BC_FILE_ACTIVE,
     BC_FILE_SEALING, /* rotated away; the MANIFEST that seals it is not durable yet */
     BC_FILE_SEALED,
+    BC_FILE_OUTPUT, /* of a merge that is not committed: no file of the store yet */
     BC_FILE_REMOVED /* waits for its readers */
 };
 
@@ -43,6 +44,10 @@ struct bc_file {
 
     _Atomic uint64_t end; /* of a sealed file; of an active one what has been appended */
     _Atomic uint64_t live_bytes, live_keys;
+    _Atomic uint64_t expiring_keys;              /* of the live ones, those that have an expiry */
+    _Atomic int64_t latest_expiry_ms;            /* no live key of it expires later */
+    _Atomic uint64_t tombstone_bytes;            /* dead bytes that only a merge may drop, and not any merge */
+    atomic_bool barred;                          /* a merge met damage in it: none takes it again by itself */
     _Atomic uint64_t min_sequence, max_sequence; /* 0 and 0: no record yet */
 
     /* While the log writes it; the sync token's holder (log_sync.c) alone looks at these. */
@@ -113,6 +118,28 @@ int bc_filetable_open(struct bc_filetable *, struct bc_file *, struct bc_handle 
 
 /* Reads bytes of a file into a buffer, with a system call. OK, CORRUPT (the file is shorter), IO. */
 int bc_filetable_read(struct bc_filetable *, struct bc_file *, uint64_t offset, void *buf, size_t size) bc_must_check;
+
+/* A file gains or loses a live record. Under the shard's lock, so that gain comes first. expire_at_ms: 0 = never. */
+static inline void bc_file_gain(struct bc_file *f, uint64_t footprint, int64_t expire_at_ms)
+{
+    atomic_fetch_add_explicit(&f->live_bytes, footprint, memory_order_relaxed);
+    atomic_fetch_add_explicit(&f->live_keys, 1, memory_order_relaxed);
+    if (bc_likely(expire_at_ms == 0))
+        return;
+    atomic_fetch_add_explicit(&f->expiring_keys, 1, memory_order_relaxed);
+    int64_t latest = atomic_load_explicit(&f->latest_expiry_ms, memory_order_relaxed);
+    while (latest < expire_at_ms && !atomic_compare_exchange_weak_explicit(&f->latest_expiry_ms, &latest, expire_at_ms,
+                                                                           memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+static inline void bc_file_lose(struct bc_file *f, uint64_t footprint, bool expires)
+{
+    atomic_fetch_sub_explicit(&f->live_bytes, footprint, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&f->live_keys, 1, memory_order_relaxed);
+    if (expires)
+        atomic_fetch_sub_explicit(&f->expiring_keys, 1, memory_order_relaxed);
+}
 
 /* The handle if it is open: the readers' short way. */
 static inline struct bc_handle *bc_file_handle(struct bc_file *f)

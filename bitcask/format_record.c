@@ -41,9 +41,14 @@ uint32_t bc_record_seed(uint64_t nonce, uint64_t offset)
 
 void bc_record_encode(void *dst, const struct bc_record *r, uint32_t seed, const void *key, const void *value)
 {
+    bc_record_encode_head(dst, r, seed, key, bc_crc32(~seed, value, r->value_size));
+}
+
+void bc_record_encode_head(void *dst, const struct bc_record *r, uint32_t seed, const void *key, uint32_t value_crc)
+{
     uint8_t *p = dst;
     size_t head = bc_record_head_size(r);
-    bc_put_u32(p + 4, bc_crc32(~seed, value, r->value_size));
+    bc_put_u32(p + 4, value_crc);
     bc_put_u64(p + 8, r->sequence);
     bc_put_u32(p + 16, r->value_size);
     bc_put_u16(p + 20, r->key_size);

@@ -70,6 +70,8 @@ uint32_t bc_record_seed(uint64_t nonce, uint64_t offset);
 /* Writes header and expiry (bc_record_head_size bytes) to dst, with both CRCs. key and value are read where they are: they may
  * already lie behind dst. The fields head_crc and value_crc of r are ignored. */
 void bc_record_encode(void *dst, const struct bc_record *r, uint32_t seed, const void *key, const void *value);
+/* The same where the value goes by in pieces: value_crc is its CRC from ~seed on. */
+void bc_record_encode_head(void *dst, const struct bc_record *r, uint32_t seed, const void *key, uint32_t value_crc);
 
 enum bc_record_check {
     BC_RECORD_OK,    /* head is good */

@@ -38,7 +38,8 @@ static int no_memory(void)
     return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to build a hint file");
 }
 
-static bool same_key(const struct builder *b, uint32_t offset8, const void *key, size_t key_size, char *scratch, bool *ret_same)
+static bool same_key(const struct builder *b, uint32_t offset8, const void *key, size_t key_size, char *scratch,
+                     uint64_t *ret_sequence, bool *ret_same)
 {
     const struct bc_io *io = b->dir->io;
     struct bc_record r;
@@ -47,6 +48,8 @@ static bool same_key(const struct builder *b, uint32_t offset8, const void *key,
         return false;
     *ret_same = got >= BC_RECORD_HEADER && bc_record_peek(&r, scratch, got) && r.key_size == key_size &&
                 got >= bc_record_head_size(&r) + key_size && memcmp(scratch + bc_record_head_size(&r), key, key_size) == 0;
+    if (*ret_same)
+        *ret_sequence = r.sequence;
     return true;
 }
 
@@ -90,8 +93,12 @@ static int note_key(struct builder *b, const struct bc_scan *s, char *scratch)
         if (b->table[at].tag != tag)
             continue;
         bool same;
-        if (!same_key(b, b->table[at].offset, s->key, s->record.key_size, scratch, &same))
+        uint64_t sequence = 0;
+        if (!same_key(b, b->table[at].offset, s->key, s->record.key_size, scratch, &sequence, &same))
             return bc_fail(BITCASK_IO, 0, NULL, 0, "cannot read a key again while building a hint file");
+        /* The records of a merge's output stand in any order. */
+        if (same && sequence > s->record.sequence)
+            return BITCASK_OK;
         if (same)
             break;
     }

@@ -213,32 +213,90 @@ void bc_keydir_release(struct bc_keydir *k, uint32_t shard)
     bc_table_close(&k->shards[shard].table, true);
 }
 
-bool bc_keydir_relocate(struct bc_keydir *k, uint64_t hash, const void *key, size_t key_size, const struct bc_entry *from,
-                        const struct bc_entry *to)
+/* Under the shard's mutex: where an entry with this tag stands that points to a place. */
+static bool find_place(const struct bc_shard *s, uint32_t tag, const struct bc_entry *at, uint32_t *ret_position)
 {
-    /* A place belongs to one record, so it tells the key: the arena need not be read. */
-    (void)key;
-    (void)key_size;
-    struct bc_shard *s = bc_shard_of(k, hash);
-    uint32_t tag = bc_tag_of(hash);
-    bool done = false;
-    pthread_mutex_lock(&s->mutex);
-    for (uint32_t i = bc_table_first(&s->table, tag); !done; i++) {
+    for (uint32_t i = bc_table_first(&s->table, tag);; i++) {
         struct bc_pair pair = bc_table_at(&s->table, i);
         if (pair.place == 0 || bc_head_tag(pair.head) != tag)
-            break;
+            return false;
         struct bc_entry e = bc_entry_decode(pair);
-        if (e.file != from->file || e.offset != from->offset)
-            continue;
-        /* Where the record lay is where a snapshot looks for it; without memory for that it must stay. */
-        if (!bc_shard_preserve(k, s))
-            break;
-        uint32_t flags = (e.flags & ~BC_ENTRY_CORRUPT) | (to->flags & BC_ENTRY_CORRUPT);
-        bc_table_set(&s->table, i, (struct bc_pair){bc_slot_head(tag, flags, bc_head_key(pair.head)), bc_place_encode(to)});
-        done = true;
+        if (e.file == at->file && e.offset == at->offset) {
+            *ret_position = i;
+            return true;
+        }
+    }
+}
+
+enum bc_moved bc_keydir_move(struct bc_keydir *k, uint64_t hash, const struct bc_entry *from, const struct bc_entry *to,
+                             struct bc_entry *ret_was)
+{
+    struct bc_shard *s = bc_shard_of(k, hash);
+    uint32_t tag = bc_tag_of(hash), position;
+    enum bc_moved moved = BC_MOVED_NOT;
+    pthread_mutex_lock(&s->mutex);
+    if (find_place(s, tag, from, &position)) {
+        moved = bc_shard_preserve(k, s) ? BC_MOVED : BC_MOVED_NO_MEMORY;
+        struct bc_pair pair = bc_table_at(&s->table, position);
+        if (moved == BC_MOVED)
+            *ret_was = bc_entry_decode(pair);
+        if (moved == BC_MOVED && to != NULL) {
+            struct bc_entry e = {.file = to->file, .offset = to->offset, .footprint = ret_was->footprint};
+            bc_table_set(&s->table, position, (struct bc_pair){pair.head, bc_place_encode(&e)});
+        } else if (moved == BC_MOVED) {
+            bc_shard_remove(s, position);
+            bc_shard_ask(k, s);
+        }
     }
     pthread_mutex_unlock(&s->mutex);
-    return done;
+    return moved;
+}
+
+bool bc_keydir_stands(struct bc_keydir *k, uint64_t hash, const struct bc_entry *at)
+{
+    struct bc_shard *s = bc_shard_of(k, hash);
+    uint32_t position;
+    pthread_mutex_lock(&s->mutex);
+    bool found = find_place(s, bc_tag_of(hash), at, &position);
+    pthread_mutex_unlock(&s->mutex);
+    return found;
+}
+
+/* Under the shard's mutex. */
+static void sweep_shard(struct bc_keydir *k, struct bc_shard *s, int64_t now_ms, bc_keydir_lost_fn lost, void *arg)
+{
+    bool preserved = false;
+    for (uint32_t i = 0; i < s->table.extent;) {
+        struct bc_pair pair = bc_table_at(&s->table, i);
+        bool expires = pair.place != 0 && (bc_head_flags(pair.head) & BC_ENTRY_EXPIRES) != 0;
+        if (!expires || bc_shard_entry(s, pair).expire_at_ms > now_ms) {
+            i++;
+            continue;
+        }
+        if (!preserved && !(preserved = bc_shard_preserve(k, s)))
+            return;
+        struct bc_entry e = bc_entry_decode(pair);
+        lost(&e, arg);
+        bc_shard_remove(s, i); /* what stood behind it may stand here now */
+    }
+    if (preserved)
+        bc_shard_ask(k, s);
+}
+
+bool bc_keydir_sweep(struct bc_keydir *k, uint64_t *position, size_t max, int64_t now_ms, bc_keydir_lost_fn lost, void *arg)
+{
+    uint64_t seen = 0;
+    for (; *position < k->count && seen < max; ++*position) {
+        struct bc_shard *s = &k->shards[*position];
+        pthread_mutex_lock(&s->mutex);
+        seen += bc_get32(&s->table.count) + 1;
+        sweep_shard(k, s, now_ms, lost, arg);
+        pthread_mutex_unlock(&s->mutex);
+    }
+    if (*position < k->count)
+        return false;
+    *position = 0;
+    return true;
 }
 
 /* ---- upkeep ---- */
@@ -305,10 +363,10 @@ static void call_with_key(const struct bc_shard *s, struct bc_pair pair, void *a
 
 static void call_with_entry(const struct bc_shard *s, struct bc_pair pair, void *arg)
 {
-    (void)s;
     const struct each_call *call = arg;
     struct bc_entry entry = bc_entry_decode(pair);
-    call->entry_fn(&entry, call->arg);
+    bool expires = (entry.flags & BC_ENTRY_EXPIRES) != 0;
+    call->entry_fn(&entry, expires ? bc_shard_entry(s, pair).expire_at_ms : 0, call->arg);
 }
 
 void bc_keydir_each(struct bc_keydir *k, bc_keydir_fn fn, void *arg)
@@ -361,5 +419,18 @@ uint64_t bc_keydir_bytes(const struct bc_keydir *k)
     uint64_t bytes = sizeof *k + k->count * sizeof *k->shards + atomic_load_explicit(&k->retired_bytes, memory_order_relaxed);
     for (uint32_t i = 0; i < k->count; i++)
         bytes += bc_table_bytes(&k->shards[i].table) + bc_arena_bytes(&k->shards[i].arena, &k->memory);
+    return bytes;
+}
+
+uint64_t bc_keydir_used(struct bc_keydir *k)
+{
+    uint64_t bytes = sizeof *k + k->count * sizeof *k->shards;
+    for (uint32_t i = 0; i < k->count; i++) {
+        const struct bc_shard *s = &k->shards[i];
+        bc_keydir_lock(k, i);
+        bytes +=
+            (uint64_t)bc_get32(&s->table.count) * sizeof(struct bc_slot) * 6 / 5 + bc_get32(&s->arena.used) - s->arena.dropped;
+        bc_keydir_unlock(k, i);
+    }
     return bytes;
 }

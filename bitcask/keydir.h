@@ -89,9 +89,27 @@ void bc_keydir_release(struct bc_keydir *, uint32_t shard);
 
 /* ---- merge: no wal ---- */
 
-/* Moves a key's entry from one location to another if it still stands at the first: compare and swap on (file, offset). */
-bool bc_keydir_relocate(struct bc_keydir *, uint64_t hash, const void *key, size_t key_size, const struct bc_entry *from,
-                        const struct bc_entry *to);
+enum bc_moved {
+    BC_MOVED,
+    BC_MOVED_NOT,      /* nothing stands at the first place any more */
+    BC_MOVED_NO_MEMORY /* a snapshot must keep what stood there, and there is no memory for it */
+};
+
+/* Moves an entry from one place to another if it still stands at the first: compare and swap on (file, offset), as a place
+ * belongs to one record. to NULL: takes it out of the KeyDir. Of both only file and offset count. *ret_was: the entry as it
+ * was, if BC_MOVED. */
+enum bc_moved bc_keydir_move(struct bc_keydir *, uint64_t hash, const struct bc_entry *from, const struct bc_entry *to,
+                             struct bc_entry *ret_was) bc_must_check;
+/* Whether an entry stands at a place. */
+bool bc_keydir_stands(struct bc_keydir *, uint64_t hash, const struct bc_entry *at);
+/* Copies for the newest snapshot all shards that have none: what moves need, unless a snapshot is taken meanwhile. OK,
+ * NO_MEMORY. */
+int bc_keydir_preserve_all(struct bc_keydir *) bc_must_check;
+
+/* Takes expired entries out, some slots at a time, without reading a record: looks at about max slots from *position on (0: the
+ * start), and moves it. lost is called for each, under the shard's lock. Returns whether the end was reached. */
+typedef void (*bc_keydir_lost_fn)(const struct bc_entry *entry, void *arg);
+bool bc_keydir_sweep(struct bc_keydir *, uint64_t *position, size_t max, int64_t now_ms, bc_keydir_lost_fn lost, void *arg);
 
 /* ---- loading: before anybody else has the handle; load() from several threads ---- */
 
@@ -114,13 +132,13 @@ void bc_keydir_set_wake(struct bc_keydir *, void (*wake)(void *arg), void *arg);
 
 typedef void (*bc_keydir_fn)(const struct bc_entry *entry, int64_t expire_at_ms, const void *key, size_t key_size, void *arg);
 void bc_keydir_each(struct bc_keydir *, bc_keydir_fn, void *arg); /* shard by shard, each under its lock */
-/* The same without keys: the slots only, in their order. */
-typedef void (*bc_keydir_entry_fn)(const struct bc_entry *entry, void *arg);
+/* The same without keys: the slots in their order, and the arena for those that expire. */
+typedef void (*bc_keydir_entry_fn)(const struct bc_entry *entry, int64_t expire_at_ms, void *arg);
 void bc_keydir_each_entry(struct bc_keydir *, bc_keydir_entry_fn, void *arg);
 /* Empties it, in one step for readers. Under wal, with no snapshot taken since preserve_all(). */
 void bc_keydir_clear(struct bc_keydir *);
-int bc_keydir_preserve_all(struct bc_keydir *) bc_must_check; /* OK, NO_MEMORY */
 uint64_t bc_keydir_count(const struct bc_keydir *);
 uint64_t bc_keydir_bytes(const struct bc_keydir *); /* memory held */
+uint64_t bc_keydir_used(struct bc_keydir *);        /* of it, what its keys take; the rest is for the next ones */
 
 #endif

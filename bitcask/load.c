@@ -234,11 +234,9 @@ static void *work(void *arg)
     return NULL;
 }
 
-static void count_live(const struct bc_entry *entry, void *arg)
+static void count_live(const struct bc_entry *entry, int64_t expire_at_ms, void *arg)
 {
-    struct bc_file *f = bc_filetable_get(arg, entry->file);
-    atomic_fetch_add_explicit(&f->live_bytes, entry->footprint, memory_order_relaxed);
-    atomic_fetch_add_explicit(&f->live_keys, 1, memory_order_relaxed);
+    bc_file_gain(bc_filetable_get(arg, entry->file), entry->footprint, expire_at_ms);
 }
 
 static void run(struct job *j, unsigned threads)

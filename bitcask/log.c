@@ -221,6 +221,7 @@ void bc_log_advance(struct bc_log *log, uint64_t tail, uint64_t last)
     atomic_store_explicit(&f->max_sequence, last, memory_order_relaxed);
     atomic_store_explicit(&f->end, tail, memory_order_relaxed);
     atomic_store_explicit(&log->next_sequence, last + 1, memory_order_relaxed);
+    log->appended += tail - log->tail;
     log->tail = tail;
     if (tail >= log->wake_at) {
         log->wake_at = UINT64_MAX; /* until the upkeep has looked */

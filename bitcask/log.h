@@ -51,6 +51,7 @@ struct bc_log {
     char *map;                 /* of active; NULL where records are written */
     int fd;                    /* of active */
     uint64_t tail;             /* where the next record goes */
+    uint64_t appended;         /* bytes of records, since the log was started */
     uint64_t allocated;        /* no store at or beyond it */
     uint64_t prepared_until;   /* pages below it were brought in */
     uint64_t wake_at;          /* tail that wakes the upkeep */
@@ -117,6 +118,12 @@ struct bc_clear {
 };
 /* Empties the store: one new file in place of all. Appends wait meanwhile. */
 int bc_log_clear(struct bc_log *, const struct bc_clear *) bc_must_check;
+/* A name for a new data file, which no other file will have. OK, IO. */
+int bc_log_new_name(struct bc_log *, struct bc_file_name *ret) bc_must_check;
+/* Ends the active file before it is full, if it has an operation: on return it is sealed. */
+int bc_log_roll(struct bc_log *) bc_must_check;
+/* The file that the first write would go on in stays sealed for good. */
+void bc_log_forget_resumable(struct bc_log *);
 /* Under wal: switches to the prepared file. */
 int bc_log_rotate(struct bc_log *) bc_must_check;
 /* Holding the sync token (log_sync.c): the MANIFEST seals the full file, which was synced. */

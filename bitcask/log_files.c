@@ -11,7 +11,7 @@ static uint64_t first_step(const struct bc_log *log)
     return BC_MIN(BC_LOG_FIRST_STEP, max);
 }
 
-static int new_name(struct bc_log *log, struct bc_file_name *ret)
+int bc_log_new_name(struct bc_log *log, struct bc_file_name *ret)
 {
     const struct bc_io *io = log->dir->io;
     int error = io->random(io->ctx, &ret->nonce, sizeof ret->nonce);
@@ -29,7 +29,7 @@ static int create(struct bc_log *log, bool clears, struct bc_file **ret)
     struct bc_data_header *h = bc_alloc_zero(log->allocator, 1, sizeof *h);
     if (h == NULL)
         return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory for a data file");
-    int result = new_name(log, &h->name);
+    int result = bc_log_new_name(log, &h->name);
     h->store = log->files->store;
     h->created_ms = bc_clock_now(log->clock);
     h->kind = BC_DATA_KIND_LOG;
@@ -297,6 +297,38 @@ int bc_log_rotate(struct bc_log *log)
     log->next = NULL;
     log->wake(log->wake_arg);
     return BITCASK_OK;
+}
+
+int bc_log_roll(struct bc_log *log)
+{
+    for (;;) {
+        bc_log_lock_settled(log);
+        bool empty = log->active == NULL || atomic_load(&log->active->max_sequence) == 0;
+        bool sealing = log->sealing != NULL, no_next = log->next == NULL;
+        int result = BITCASK_OK;
+        if (bc_health_poisoned(log->health))
+            result = bc_health_refuse();
+        else if (!empty && !sealing && !no_next)
+            result = bc_log_rotate(log);
+        bc_log_unlock(log);
+        if (result != BITCASK_OK || (empty && !sealing))
+            return result;
+        if (sealing || !no_next)
+            result = bc_log_sync_now(log, false);
+        else
+            result = bc_log_prepare_next(log);
+        if (result != BITCASK_OK || (!sealing && !no_next))
+            return result;
+    }
+}
+
+void bc_log_forget_resumable(struct bc_log *log)
+{
+    pthread_mutex_lock(&log->making);
+    bc_log_lock(log);
+    log->resumable = NULL;
+    bc_log_unlock(log);
+    pthread_mutex_unlock(&log->making);
 }
 
 /* ---- clear ---- */

@@ -176,7 +176,12 @@ struct bc_manifest_file *bc_manifest_find(struct bc_manifest *m, uint64_t id)
 
 void bc_manifest_add(struct bc_manifest *edit, const struct bc_manifest_file *file)
 {
-    edit->files[edit->count++] = *file;
+    size_t at = edit->count;
+    while (at > 0 && edit->files[at - 1].name.id > file->name.id)
+        at--;
+    memmove(&edit->files[at + 1], &edit->files[at], (edit->count - at) * sizeof *edit->files);
+    edit->files[at] = *file;
+    edit->count++;
     edit->next_id = BC_MAX(edit->next_id, file->name.id + 1);
 }
 

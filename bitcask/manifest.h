@@ -47,7 +47,7 @@ int bc_manifest_begin(struct bc_manifest_keeper *, size_t extra, struct bc_manif
 int bc_manifest_commit(struct bc_manifest_keeper *, struct bc_manifest *edit) bc_must_check;
 void bc_manifest_abort(struct bc_manifest_keeper *, struct bc_manifest *edit);
 
-/* Entries of an edit. add: ids ascend by construction, as a new file has the highest. */
+/* Entries of an edit, in the order of ids. */
 struct bc_manifest_file *bc_manifest_find(struct bc_manifest *, uint64_t id); /* NULL: not listed */
 void bc_manifest_add(struct bc_manifest *edit, const struct bc_manifest_file *);
 void bc_manifest_remove(struct bc_manifest *edit, uint64_t id);

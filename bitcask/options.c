@@ -6,6 +6,8 @@
 #include "bitcask/error.h"
 #include "bitcask/format_record.h"
 
+#define LIMIT_MIN (1ULL << 20)
+#define CHECK_INTERVAL_MAX (24ULL * 3600 * 1000)
 #define EXPIRY_MIN 100000000000LL /* March 1973 in milliseconds, the year 5138 in seconds */
 
 void bitcask_options_init(bitcask_options *options, size_t size)
@@ -50,10 +52,47 @@ static uint64_t or_default(uint64_t value, uint64_t fallback)
     return value == 0 ? fallback : value;
 }
 
+static bool is_percentage(uint64_t value)
+{
+    return value <= 100 || value == BITCASK_OFF;
+}
+
+static int check_merge(const bitcask_options *o)
+{
+    if (!is_percentage(o->frag_merge_trigger) || !is_percentage(o->frag_threshold) ||
+        !is_percentage(o->total_frag_merge_trigger))
+        return invalid("options: frag_merge_trigger, frag_threshold and total_frag_merge_trigger are percentages, up to 100");
+    if ((o->merge_window_start_hour > 23 && o->merge_window_start_hour != BITCASK_OFF) ||
+        (o->merge_window_end_hour > 23 && o->merge_window_end_hour != BITCASK_OFF))
+        return invalid("options: merge_window_start_hour and merge_window_end_hour must be 0 to 23");
+    if (o->max_bytes < LIMIT_MIN || o->max_keydir_bytes < LIMIT_MIN)
+        return invalid("options: max_bytes and max_keydir_bytes must be at least 1 MiB");
+    if (o->merge_check_interval_ms > CHECK_INTERVAL_MAX)
+        return invalid("options.merge_check_interval_ms must be at most a day");
+    return BITCASK_OK;
+}
+
+static void resolve_merge(bitcask_options *o)
+{
+    o->max_bytes = or_default(o->max_bytes, BITCASK_OFF);
+    o->max_keydir_bytes = or_default(o->max_keydir_bytes, BITCASK_OFF);
+    o->frag_merge_trigger = or_default(o->frag_merge_trigger, 60);
+    o->frag_threshold = or_default(o->frag_threshold, 40);
+    o->dead_bytes_merge_trigger = or_default(o->dead_bytes_merge_trigger, 512ULL << 20);
+    o->dead_bytes_threshold = or_default(o->dead_bytes_threshold, 128ULL << 20);
+    o->small_file_threshold = or_default(o->small_file_threshold, 10ULL << 20);
+    o->max_merge_size = or_default(o->max_merge_size, 100ULL << 30);
+    o->total_frag_merge_trigger = or_default(o->total_frag_merge_trigger, 20);
+    o->merge_check_interval_ms = or_default(o->merge_check_interval_ms, 10000);
+    if (o->merge_check_interval_ms == BITCASK_OFF)
+        o->merge_check_interval_ms = CHECK_INTERVAL_MAX;
+    o->merge_rate_limit = or_default(o->merge_rate_limit, BITCASK_OFF);
+}
+
 static int check(const bitcask_options *o)
 {
-    const uint32_t known =
-        BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE | BITCASK_OPEN_EXCLUSIVE | BITCASK_OPEN_NO_MMAP | BITCASK_OPEN_SALVAGE;
+    const uint32_t known = BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE | BITCASK_OPEN_EXCLUSIVE | BITCASK_OPEN_NO_MMAP |
+                           BITCASK_OPEN_SALVAGE | BITCASK_OPEN_NO_MERGE;
     if ((o->flags & ~known) != 0)
         return bc_fail(BITCASK_UNSUPPORTED, 0, NULL, 0, "options.flags has a flag that this version does not know");
     if ((o->flags & BITCASK_OPEN_EXCLUSIVE) != 0 && (o->flags & (BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE)) != 0)
@@ -70,7 +109,7 @@ static int check(const bitcask_options *o)
         return invalid("options.load_threads must be at most 64");
     if (o->allocator != NULL && o->allocator->resize == NULL)
         return invalid("options.allocator has no resize function");
-    return BITCASK_OK;
+    return check_merge(o);
 }
 
 int bc_options_resolve(const bitcask_options *given, bitcask_options *ret)
@@ -88,6 +127,7 @@ int bc_options_resolve(const bitcask_options *given, bitcask_options *ret)
     o.max_open_files = (uint32_t)or_default(o.max_open_files, 1024);
     o.keydir_shards = (uint32_t)or_default(o.keydir_shards, 512);
     o.file_mode = (uint32_t)or_default(o.file_mode, 0600);
+    resolve_merge(&o);
     if (o.allocator == NULL)
         o.allocator = &bc_allocator_default;
     if ((o.flags & BITCASK_OPEN_SALVAGE) != 0)

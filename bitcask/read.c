@@ -111,8 +111,10 @@ int bc_find(bitcask *db, uint64_t hash, const void *key, size_t key_size, bool w
         int result = fetch(db, ret, with_value, &bytes, &size);
         enum match matched = result == BITCASK_OK ? match(ret, bytes, size, key, key_size) : DAMAGED;
         if (bc_likely(matched == MATCH)) {
-            if (ret->record.expire_at_ms == 0 || ret->record.expire_at_ms > bc_clock_now(&db->clock))
+            if (ret->record.expire_at_ms == 0 || ret->record.expire_at_ms > bc_clock_now(&db->clock)) {
+                bc_recency_note(&db->merger.recency, hash);
                 return BITCASK_OK;
+            }
             bc_found_release(db, ret);
             return bc_answer(BITCASK_NOT_FOUND);
         }

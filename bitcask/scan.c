@@ -141,6 +141,7 @@ enum bc_scan_result bc_scan_next(struct bc_scan *s)
     if (size < head || (service && size - head < s->record.value_size))
         return BC_SCAN_BAD;
     s->key = bytes + head - s->record.key_size;
+    s->value = whole || service ? bytes + head : NULL;
     s->small_value = service ? bytes + head : NULL;
     s->next += s->footprint;
     return BC_SCAN_RECORD;

@@ -26,6 +26,7 @@ struct bc_scan {
     struct bc_record record;
     uint64_t offset, footprint;
     const void *key;         /* borrowed until the next call */
+    const void *value;       /* borrowed, too; NULL: larger than the buffer */
     const void *small_value; /* the value of a service record (batch, link), else NULL */
     bool value_ok;
 };

@@ -25,6 +25,7 @@ static const struct setting settings[] = {
     {"exclusive", KIND_FLAG, FIELD(flags), BITCASK_OPEN_EXCLUSIVE},
     {"no_mmap", KIND_FLAG, FIELD(flags), BITCASK_OPEN_NO_MMAP},
     {"salvage", KIND_FLAG, FIELD(flags), BITCASK_OPEN_SALVAGE},
+    {"no_merge", KIND_FLAG, FIELD(flags), BITCASK_OPEN_NO_MERGE},
     {"sync_mode", KIND_SYNC, FIELD(sync_mode), 0},
     {"sync_interval_ms", KIND_U64, FIELD(sync_interval_ms), 0},
     {"sync_bytes", KIND_SIZE, FIELD(sync_bytes), 0},
@@ -33,6 +34,19 @@ static const struct setting settings[] = {
     {"keydir_shards", KIND_U32, FIELD(keydir_shards), 0},
     {"file_mode", KIND_MODE, FIELD(file_mode), 0},
     {"load_threads", KIND_U32, FIELD(load_threads), 0},
+    {"max_bytes", KIND_SIZE, FIELD(max_bytes), 0},
+    {"max_keydir_bytes", KIND_SIZE, FIELD(max_keydir_bytes), 0},
+    {"frag_merge_trigger", KIND_U64, FIELD(frag_merge_trigger), 0},
+    {"frag_threshold", KIND_U64, FIELD(frag_threshold), 0},
+    {"dead_bytes_merge_trigger", KIND_SIZE, FIELD(dead_bytes_merge_trigger), 0},
+    {"dead_bytes_threshold", KIND_SIZE, FIELD(dead_bytes_threshold), 0},
+    {"small_file_threshold", KIND_SIZE, FIELD(small_file_threshold), 0},
+    {"max_merge_size", KIND_SIZE, FIELD(max_merge_size), 0},
+    {"total_frag_merge_trigger", KIND_U64, FIELD(total_frag_merge_trigger), 0},
+    {"merge_check_interval_ms", KIND_U64, FIELD(merge_check_interval_ms), 0},
+    {"merge_window_start_hour", KIND_U64, FIELD(merge_window_start_hour), 0},
+    {"merge_window_end_hour", KIND_U64, FIELD(merge_window_end_hour), 0},
+    {"merge_rate_limit", KIND_SIZE, FIELD(merge_rate_limit), 0},
 };
 
 static const struct setting *find(const char *name)
@@ -99,6 +113,12 @@ static int parse_sync(const char *name, const char *value, uint32_t *ret)
     return bad_value(name, value, "none, interval or always");
 }
 
+/* The limits and all that rules merges. */
+static bool may_be_off(const struct setting *s)
+{
+    return s->offset >= FIELD(max_bytes);
+}
+
 static int set_field(const struct setting *s, const char *value, bitcask_options *o)
 {
     void *field = (char *)o + s->offset;
@@ -121,7 +141,9 @@ static int set_field(const struct setting *s, const char *value, bitcask_options
     case KIND_U64:
     case KIND_SIZE:
     default:
-        if (!parse_number(value, 10, s->kind == KIND_SIZE, &number))
+        if (may_be_off(s) && strcasecmp(value, "off") == 0)
+            number = BITCASK_OFF;
+        else if (!parse_number(value, 10, s->kind == KIND_SIZE, &number))
             return bad_value(s->name, value, s->kind == KIND_SIZE ? "a size, as 64m or 1g" : "a whole number");
         memcpy(field, &number, sizeof number);
         return BITCASK_OK;
@@ -142,7 +164,7 @@ int bitcask_options_set(bitcask_options *options, const char *option, const char
 /* What can change while the store is open: nothing that decides how its files are read. */
 static bool is_live(const struct setting *s)
 {
-    return strncmp(s->name, "sync_", 5) == 0 || strncmp(s->name, "max_", 4) == 0;
+    return strncmp(s->name, "sync_", 5) == 0 || strncmp(s->name, "max_", 4) == 0 || may_be_off(s);
 }
 
 int bitcask_set(bitcask *db, const char *option, const char *value)
@@ -163,6 +185,7 @@ int bitcask_set(bitcask *db, const char *option, const char *value)
         db->options = resolved;
         atomic_store(&db->sync_mode, resolved.sync_mode);
         bc_log_configure(&db->log, &resolved);
+        bc_merge_configure(&db->merger, &resolved);
         bc_filetable_set_budget(&db->files, db->read_only ? UINT32_MAX : resolved.max_open_files);
     }
     pthread_mutex_unlock(&db->starting);

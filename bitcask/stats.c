@@ -35,6 +35,22 @@ static int add_file(struct bc_file *f, void *arg)
     return 0;
 }
 
+static void add_merges(const struct bc_merger *m, bitcask_stats *s)
+{
+    s->merges = atomic_load(&m->steps);
+    s->merge_failures = atomic_load(&m->failures);
+    s->merge_bytes_in = atomic_load(&m->bytes_in);
+    s->merge_bytes_read = atomic_load(&m->bytes_read);
+    s->merge_bytes_out = atomic_load(&m->bytes_out);
+    s->tombstones_dropped = atomic_load(&m->tombstones_dropped);
+    s->expired = atomic_load(&m->expired);
+    s->evictions = atomic_load(&m->evicted);
+    s->merge_total = atomic_load(&m->running_total);
+    s->merge_done = atomic_load(&m->running_done);
+    s->last_merge_ms = atomic_load(&m->last_ms);
+    s->last_merge_result = atomic_load(&m->last_result);
+}
+
 int bitcask_stats_get(bitcask *db, bitcask_stats *ret)
 {
     bitcask_stats s = BITCASK_STATS_INIT;
@@ -48,8 +64,10 @@ int bitcask_stats_get(bitcask *db, bitcask_stats *ret)
     s.snapshot_bytes = bc_keydir_snapshot_bytes(db->keydir);
     s.snapshots = bc_keydir_snapshots(db->keydir);
     s.poisoned = bc_health_poisoned(&db->health) ? 1 : 0;
+    add_merges(&db->merger, &s);
     bc_log_lock(&db->log);
     s.last_sequence = bc_log_sequence(&db->log) - 1;
+    s.log_bytes = db->log.appended;
     bc_log_unlock(&db->log);
     return bc_result_copy(ret, &s, sizeof s);
 }
@@ -88,16 +106,43 @@ static int list_file(struct bc_file *f, void *arg)
     return 0;
 }
 
-int bitcask_each_file(bitcask *db, bitcask_file_fn fn, void *ctx)
+static void add_reasons(struct file_list *l, const struct bc_merge_candidate *c, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < l->count; k++)
+            if (l->files[k].id == c[i].id)
+                l->files[k].merge_reasons = c[i].reasons;
+}
+
+/* wanted: only those with a reason to be merged. */
+static int each_file(bitcask *db, bool wanted, bitcask_file_fn fn, void *ctx)
 {
     struct file_list l = {.db = db};
+    struct bc_merge_candidate *candidates = NULL;
+    struct bc_merge_totals totals;
+    size_t count = 0;
     if (bc_forked(&db->fork))
         return bc_db_refuse_forked();
     unsigned pin = bc_pins_enter(db->pins);
     int result = bc_filetable_each(&db->files, list_file, &l);
+    if (result == BITCASK_OK && !db->read_only)
+        result = bc_merge_candidates(&db->merger, &candidates, &count, &totals);
     bc_pins_leave(db->pins, pin);
+    add_reasons(&l, candidates, count);
+    bc_free(&db->allocator, candidates);
     for (size_t i = 0; i < l.count && result == BITCASK_OK; i++)
-        result = fn(&l.files[i], ctx);
+        if (!wanted || l.files[i].merge_reasons != 0)
+            result = fn(&l.files[i], ctx);
     bc_free(&db->allocator, l.files);
     return result;
+}
+
+int bitcask_each_file(bitcask *db, bitcask_file_fn fn, void *ctx)
+{
+    return each_file(db, false, fn, ctx);
+}
+
+int bitcask_needs_merge(bitcask *db, bitcask_file_fn fn, void *ctx)
+{
+    return each_file(db, true, fn, ctx);
 }

@@ -8,12 +8,14 @@
 #include "bitcask/error.h"
 #include "bitcask/hintfile.h"
 
-int bc_upkeep_init(struct bc_upkeep *u, struct bc_log *log, struct bc_keydir *keydir, struct bc_filetable *files, bool inlined)
+int bc_upkeep_init(struct bc_upkeep *u, struct bc_log *log, struct bc_keydir *keydir, struct bc_filetable *files,
+                   struct bc_merger *merger, bool inlined)
 {
     memset(u, 0, sizeof *u);
     u->log = log;
     u->keydir = keydir;
     u->files = files;
+    u->merger = merger;
     u->inlined = inlined;
     pthread_condattr_t attr;
     bool good = pthread_mutex_init(&u->mutex, NULL) == 0 && pthread_condattr_init(&attr) == 0;
@@ -93,9 +95,12 @@ static bool pass(struct bc_upkeep *u, enum bc_worker worker)
         return busy;
     }
     case BC_WORKER_SLOW:
+        return bc_upkeep_hint(u, NULL);
+    case BC_WORKER_MERGE:
     case BC_WORKERS:
     default:
-        return bc_upkeep_hint(u, NULL);
+        /* Inlined, merges are on demand only: when they run must not depend on a clock. */
+        return !u->inlined && bc_merge_background(u->merger);
     }
 }
 
@@ -113,6 +118,8 @@ static void want(struct bc_upkeep *u, enum bc_worker worker)
 static void wait_for_work(struct bc_upkeep *u, enum bc_worker worker)
 {
     int64_t due = worker == BC_WORKER_LOG ? bc_log_upkeep_due(u->log) : -1;
+    if (worker == BC_WORKER_MERGE)
+        due = bc_merge_background_due(u->merger);
     struct timespec until;
     const struct bc_io *io = u->log->dir->io;
     if (due >= 0) {
@@ -132,7 +139,7 @@ static void *run(void *arg)
     const struct bc_worker_arg *a = arg;
     struct bc_upkeep *u = a->upkeep;
     const struct bc_io *io = u->log->dir->io;
-    if (a->worker == BC_WORKER_SLOW)
+    if (a->worker >= BC_WORKER_SLOW)
         io->lower_priority(io->ctx);
     pthread_mutex_lock(&u->mutex);
     while (!u->stopping) {

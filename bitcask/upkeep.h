@@ -3,6 +3,7 @@
  *   ahead   extends and prepares the active file, grows KeyDir shards: never waits for the disk longer than an extension takes
  *   log     makes the next data file, seals the full one, syncs by interval; closes what readers have left
  *   slow    writes hint files, at low priority
+ *   merge   merges, evicts, sweeps expired keys, at low priority
  *
  * They start with the first write. All signals are blocked in them. Without threads (for tests that must replay exactly) the
  * same work runs inside bc_upkeep_inline().
@@ -12,13 +13,15 @@
 
 #include "bitcask/keydir.h"
 #include "bitcask/log.h"
+#include "bitcask/merge_run.h"
 
-enum bc_worker { BC_WORKER_AHEAD, BC_WORKER_LOG, BC_WORKER_SLOW, BC_WORKERS };
+enum bc_worker { BC_WORKER_AHEAD, BC_WORKER_LOG, BC_WORKER_SLOW, BC_WORKER_MERGE, BC_WORKERS };
 
 struct bc_upkeep {
     struct bc_log *log;
     struct bc_keydir *keydir;
     struct bc_filetable *files;
+    struct bc_merger *merger;
     bool inlined;
     pthread_mutex_t mutex; /* leaf */
     pthread_cond_t wake[BC_WORKERS];
@@ -33,7 +36,8 @@ struct bc_upkeep {
     } args[BC_WORKERS];
 };
 
-int bc_upkeep_init(struct bc_upkeep *, struct bc_log *, struct bc_keydir *, struct bc_filetable *, bool inlined) bc_must_check;
+int bc_upkeep_init(struct bc_upkeep *, struct bc_log *, struct bc_keydir *, struct bc_filetable *, struct bc_merger *,
+                   bool inlined) bc_must_check;
 /* Starts the threads. OK, NO_MEMORY. */
 int bc_upkeep_start(struct bc_upkeep *) bc_must_check;
 /* Only signals: may be called under wal and shard locks. */

@@ -54,30 +54,19 @@ static int append(bitcask *db, const struct bc_operation *op, const struct bc_re
     return BITCASK_OK;
 }
 
-static void count_dead(bitcask *db, const struct bc_entry *e)
-{
-    struct bc_file *f = bc_filetable_get(&db->files, e->file);
-    atomic_fetch_sub_explicit(&f->live_bytes, e->footprint, memory_order_relaxed);
-    atomic_fetch_sub_explicit(&f->live_keys, 1, memory_order_relaxed);
-}
-
-static void count_live(struct bc_file *f, const struct bc_entry *e)
-{
-    atomic_fetch_add_explicit(&f->live_bytes, e->footprint, memory_order_relaxed);
-    atomic_fetch_add_explicit(&f->live_keys, 1, memory_order_relaxed);
-}
-
 void bc_publish(bitcask *db, const struct bc_cursor *c, const struct bc_operation *op, const struct bc_entry *e)
 {
+    struct bc_file *active = db->log.active;
     if (c->found)
-        count_dead(db, &c->entry);
+        bc_file_lose(bc_filetable_get(&db->files, c->entry.file), c->entry.footprint, c->expire_at_ms != 0);
     if (op->type == BC_RECORD_TOMBSTONE) {
+        atomic_fetch_add_explicit(&active->tombstone_bytes, e->footprint, memory_order_relaxed);
         if (c->found)
             bc_keydir_remove(db->keydir, c);
         return;
     }
     bc_keydir_publish(db->keydir, c, op->key, op->key_size, e, op->expire_at_ms);
-    count_live(db->log.active, e);
+    bc_file_gain(active, e->footprint, op->expire_at_ms);
 }
 
 /* Under wal. An unconditional put builds its record while the slot is on its way from memory. */
@@ -307,8 +296,13 @@ int bitcask_clear(bitcask *db, uint32_t flags)
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "clear takes no flags");
     int result = bc_db_writable(db);
     const struct bc_clear clear = {preserve_keydir, empty_keydir, db};
+    /* A merge that is running would commit what was cleared. */
     if (result == BITCASK_OK)
-        result = bc_log_clear(&db->log, &clear);
+        result = bc_merger_lock(&db->merger, true);
+    if (result != BITCASK_OK)
+        return result;
+    result = bc_log_clear(&db->log, &clear);
+    bc_merger_unlock(&db->merger);
     bc_filetable_reclaim(&db->files);
     bc_upkeep_inline(&db->upkeep);
     return result;

@@ -56,8 +56,21 @@ CHECK(bitcask_allocator, ALLOCATOR_MEMBERS, 16)
     M(T, log, 80, 8)                                                                                                           \
     M(T, log_ctx, 88, 8)                                                                                                       \
     M(T, progress, 96, 8)                                                                                                      \
-    M(T, progress_ctx, 104, 8)
-CHECK(bitcask_options, OPTIONS_MEMBERS, 112)
+    M(T, progress_ctx, 104, 8)                                                                                                 \
+    M(T, max_bytes, 112, 8)                                                                                                    \
+    M(T, max_keydir_bytes, 120, 8)                                                                                             \
+    M(T, frag_merge_trigger, 128, 8)                                                                                           \
+    M(T, frag_threshold, 136, 8)                                                                                               \
+    M(T, dead_bytes_merge_trigger, 144, 8)                                                                                     \
+    M(T, dead_bytes_threshold, 152, 8)                                                                                         \
+    M(T, small_file_threshold, 160, 8)                                                                                         \
+    M(T, max_merge_size, 168, 8)                                                                                               \
+    M(T, total_frag_merge_trigger, 176, 8)                                                                                     \
+    M(T, merge_check_interval_ms, 184, 8)                                                                                      \
+    M(T, merge_window_start_hour, 192, 8)                                                                                      \
+    M(T, merge_window_end_hour, 200, 8)                                                                                        \
+    M(T, merge_rate_limit, 208, 8)
+CHECK(bitcask_options, OPTIONS_MEMBERS, 216)
 
 #define KEY_INFO_MEMBERS(M, T)                                                                                                 \
     M(T, struct_size, 0, 8)                                                                                                    \
@@ -105,8 +118,21 @@ CHECK(bitcask_iter_options, ITER_OPTIONS_MEMBERS, 80)
     M(T, pins, 64, 8)                                                                                                          \
     M(T, snapshots, 72, 8)                                                                                                     \
     M(T, last_sequence, 80, 8)                                                                                                 \
-    M(T, poisoned, 88, 8)
-CHECK(bitcask_stats, STATS_MEMBERS, 96)
+    M(T, poisoned, 88, 8)                                                                                                      \
+    M(T, log_bytes, 96, 8)                                                                                                     \
+    M(T, merges, 104, 8)                                                                                                       \
+    M(T, merge_failures, 112, 8)                                                                                               \
+    M(T, merge_bytes_in, 120, 8)                                                                                               \
+    M(T, merge_bytes_read, 128, 8)                                                                                             \
+    M(T, merge_bytes_out, 136, 8)                                                                                              \
+    M(T, tombstones_dropped, 144, 8)                                                                                           \
+    M(T, expired, 152, 8)                                                                                                      \
+    M(T, evictions, 160, 8)                                                                                                    \
+    M(T, merge_total, 168, 8)                                                                                                  \
+    M(T, merge_done, 176, 8)                                                                                                   \
+    M(T, last_merge_ms, 184, 8)                                                                                                \
+    M(T, last_merge_result, 192, 8)
+CHECK(bitcask_stats, STATS_MEMBERS, 200)
 
 #define FILE_INFO_MEMBERS(M, T)                                                                                                \
     M(T, struct_size, 0, 8)                                                                                                    \
@@ -120,6 +146,30 @@ CHECK(bitcask_stats, STATS_MEMBERS, 96)
     M(T, state, 64, 4)                                                                                                         \
     M(T, merge_reasons, 68, 4)
 CHECK(bitcask_file_info, FILE_INFO_MEMBERS, 72)
+
+#define MERGE_OPTIONS_MEMBERS(M, T)                                                                                            \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, flags, 8, 4)                                                                                                          \
+    M(T, reserved, 12, 4)                                                                                                      \
+    M(T, files, 16, 8)                                                                                                         \
+    M(T, file_count, 24, 8)                                                                                                    \
+    M(T, progress, 32, 8)                                                                                                      \
+    M(T, progress_ctx, 40, 8)
+CHECK(bitcask_merge_options, MERGE_OPTIONS_MEMBERS, 48)
+
+#define MERGE_RESULT_MEMBERS(M, T)                                                                                             \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, files_in, 8, 8)                                                                                                       \
+    M(T, files_out, 16, 8)                                                                                                     \
+    M(T, bytes_in, 24, 8)                                                                                                      \
+    M(T, bytes_out, 32, 8)                                                                                                     \
+    M(T, bytes_read, 40, 8)                                                                                                    \
+    M(T, records, 48, 8)                                                                                                       \
+    M(T, tombstones_dropped, 56, 8)                                                                                            \
+    M(T, tombstones_kept, 64, 8)                                                                                               \
+    M(T, expired, 72, 8)                                                                                                       \
+    M(T, duration_ms, 80, 8)
+CHECK(bitcask_merge_result, MERGE_RESULT_MEMBERS, 88)
 
 #define HINT_OPTIONS_MEMBERS(M, T)                                                                                             \
     M(T, struct_size, 0, 8)                                                                                                    \
@@ -160,6 +210,8 @@ int main(void)
     SAME(bitcask_put_options, BITCASK_PUT_OPTIONS_INIT, bitcask_put_options_init);
     SAME(bitcask_iter_options, BITCASK_ITER_OPTIONS_INIT, bitcask_iter_options_init);
     SAME(bitcask_stats, BITCASK_STATS_INIT, bitcask_stats_init);
+    SAME(bitcask_merge_options, BITCASK_MERGE_OPTIONS_INIT, bitcask_merge_options_init);
+    SAME(bitcask_merge_result, BITCASK_MERGE_RESULT_INIT, bitcask_merge_result_init);
     SAME(bitcask_hint_options, BITCASK_HINT_OPTIONS_INIT, bitcask_hint_options_init);
     SAME(bitcask_hint_result, BITCASK_HINT_RESULT_INIT, bitcask_hint_result_init);
     return bad;

@@ -19,7 +19,7 @@ LAYERS = [
     (
         "parts",
         [
-            *["keydir*", "pins", "health", "directory*", "manifest*"],
+            *["keydir*", "pins", "recency", "health", "directory*", "manifest*"],
             *["filetable*", "handle", "fork", "datafile*", "hintfile*", "scan", "log*", "sync*"],
         ],
     ),

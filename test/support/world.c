@@ -57,8 +57,8 @@ int world_close(struct world *w)
 
 const char *world_kind_name(enum world_kind kind)
 {
-    static const char *const names[] = {"put", "put+sync", "delete", "batch", "batch+sync",
-                                        "big", "touch",    "sync",   "clear", "reopen"};
+    static const char *const names[] = {"put",   "put+sync", "delete", "batch", "batch+sync", "big",
+                                        "touch", "sync",     "clear",  "merge", "reopen"};
     return names[kind];
 }
 
@@ -241,6 +241,8 @@ static int run(struct world *w, const struct world_operation *op)
         return bitcask_sync(w->db);
     case WORLD_CLEAR:
         return clear(w);
+    case WORLD_MERGE:
+        return bitcask_merge(w->db, NULL, NULL);
     case WORLD_REOPEN:
     case WORLD_KINDS:
     default:

@@ -26,6 +26,7 @@ enum world_kind {
     WORLD_TOUCH,
     WORLD_SYNC,
     WORLD_CLEAR,
+    WORLD_MERGE, /* everything, to no dead byte */
     WORLD_REOPEN,
     WORLD_KINDS
 };

@@ -164,7 +164,7 @@ static void *relocate(void *arg)
     struct fixture *f = arg;
     uint32_t random = 777, n = VERSIONS / 2;
     while (!atomic_load_explicit(&f->stop, memory_order_relaxed)) {
-        struct bc_entry from, to;
+        struct bc_entry from, to, was;
         int64_t expire_at_ms;
         uint32_t key = f->names[next_random(&random) % KEYS];
         if (!bc_keydir_find(f->keydir, hash_of(f, key), &key, sizeof key, &from, &expire_at_ms))
@@ -177,7 +177,7 @@ static void *relocate(void *arg)
         uint32_t version = n | (from.flags & BC_ENTRY_EXPIRES);
         f->records[version] = key;
         to = version_entry(version);
-        bc_keydir_relocate(f->keydir, hash_of(f, key), &key, sizeof key, &from, &to);
+        (void)!bc_keydir_move(f->keydir, hash_of(f, key), &from, &to, &was);
     }
     return NULL;
 }

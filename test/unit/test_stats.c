@@ -98,8 +98,13 @@ static void scan_file(struct scan *s, const char *path, const bitcask_file_info 
 static void recount(bitcask *db, const char *path)
 {
     struct files f = {.count = 0};
-    ck_assert_int_eq(bitcask_each_file(db, note_file, &f), BITCASK_OK);
-    bitcask_stats s = stats_of(db);
+    bitcask_stats s, before;
+    do { /* a file that is prepared in between is in one of them only */
+        f.count = 0;
+        before = stats_of(db);
+        ck_assert_int_eq(bitcask_each_file(db, note_file, &f), BITCASK_OK);
+        s = stats_of(db);
+    } while (s.data_files != before.data_files || s.disk_bytes != before.disk_bytes);
     uint64_t keys = 0, live = 0, dead = 0, disk = 0, newest = 0;
     struct scan *scan = calloc(1, sizeof *scan);
     ck_assert_ptr_nonnull(scan);
@@ -107,7 +112,8 @@ static void recount(bitcask *db, const char *path)
         const bitcask_file_info *info = &f.info[i];
         ck_assert_uint_eq(info->live_bytes + info->dead_bytes + BC_DATA_START, info->size);
         ck_assert(info->state == BITCASK_FILE_OPEN || info->state == BITCASK_FILE_SEALED);
-        ck_assert_uint_eq(info->merge_reasons, 0);
+        ck_assert_msg(info->dead_bytes > 0 || (info->merge_reasons & ~BITCASK_MERGE_BECAUSE_SMALL) == 0, "reasons %u",
+                      info->merge_reasons);
         scan_file(scan, path, info);
         keys += info->keys;
         live += info->live_bytes;

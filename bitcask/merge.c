@@ -1,0 +1,313 @@
+/* One merge step, from its inputs to its commit, and what follows it. The order is the promise: see merge.h. */
+#include "bitcask/merge.h"
+
+#include <string.h>
+
+#include "bitcask/error.h"
+#include "bitcask/hintfile.h"
+#include "bitcask/merge_internal.h"
+
+/* Left to everybody else on a file system that a step fills. */
+#define FREE_SPACE_MIN (16ULL << 20)
+
+int bc_merger_init(struct bc_merger *m, const struct bc_directory *dir, const bitcask_allocator *a, struct bc_filetable *files,
+                   struct bc_keydir *keydir, struct bc_log *log, struct bc_manifest_keeper *manifest, struct bc_health *health,
+                   struct bc_clock *clock)
+{
+    memset(m, 0, sizeof *m);
+    m->dir = dir;
+    m->allocator = a;
+    m->files = files;
+    m->keydir = keydir;
+    m->log = log;
+    m->manifest = manifest;
+    m->health = health;
+    m->clock = clock;
+    bc_merge_pace_init(&m->pace, dir->io);
+    bc_recency_init(&m->recency, dir->io);
+    return pthread_mutex_init(&m->mutex, NULL) == 0 ? BITCASK_OK
+                                                    : bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "cannot make a mutex");
+}
+
+void bc_merger_free(struct bc_merger *m)
+{
+    bc_recency_free(&m->recency);
+    pthread_mutex_destroy(&m->mutex);
+}
+
+int bc_merger_lock(struct bc_merger *m, bool interrupt)
+{
+    if (atomic_load(&m->held) && pthread_equal(m->holder, pthread_self()))
+        return bc_fail(BITCASK_BUSY, 0, NULL, 0, "a merge is running on this thread: not from within its callback");
+    if (interrupt)
+        atomic_fetch_add(&m->pace.interrupts, 1);
+    pthread_mutex_lock(&m->mutex);
+    if (interrupt)
+        atomic_fetch_sub(&m->pace.interrupts, 1);
+    m->holder = pthread_self();
+    atomic_store(&m->held, true);
+    return BITCASK_OK;
+}
+
+void bc_merger_unlock(struct bc_merger *m)
+{
+    atomic_store(&m->held, false);
+    pthread_mutex_unlock(&m->mutex);
+}
+
+/* ---- inputs ---- */
+
+static int open_inputs(struct bc_merge_step *s)
+{
+    const struct bc_merge_wish *w = s->wish;
+    for (size_t i = 0; i < w->count; i++) {
+        struct bc_merge_input *in = &s->inputs[i];
+        struct bc_io_stat st;
+        *in = (struct bc_merge_input){.file = w->files[i], .fd = -1};
+        int result = bc_datafile_open(s->m->dir, &s->m->files->store, &in->file->name, 0, &in->fd, &st);
+        if (result != BITCASK_OK)
+            return result;
+        s->input_count = i + 1;
+        s->total += atomic_load(&in->file->end);
+    }
+    return BITCASK_OK;
+}
+
+/* Live bytes fall while the step runs, so this is enough; the output's header and what tombstones take is small change. */
+static int check_space(const struct bc_merge_step *s)
+{
+    uint64_t need = 0, free_bytes = 0;
+    for (size_t i = 0; i < s->input_count && !s->wish->evict; i++)
+        need += atomic_load(&s->inputs[i].file->live_bytes);
+    const struct bc_io *io = s->m->dir->io;
+    if (need == 0 || io->dir_free_space(io->ctx, s->m->dir->fd, &free_bytes) != 0 || free_bytes >= need + FREE_SPACE_MIN)
+        return BITCASK_OK;
+    return bc_fail(BITCASK_NO_SPACE, 0, NULL, 0, "a merge needs %llu bytes for its output, and %llu are free",
+                   (unsigned long long)need, (unsigned long long)free_bytes);
+}
+
+static int read_inputs(struct bc_merge_step *s)
+{
+    int result = BITCASK_OK;
+    for (size_t i = 0; i < s->input_count && result == BITCASK_OK; i++) {
+        result = bc_merge_read(s, i);
+        /* Damage bars the file, not its neighbours. */
+        if (result == BITCASK_CORRUPT)
+            atomic_store(&s->inputs[i].file->barred, true);
+    }
+    return result;
+}
+
+/* ---- output ---- */
+
+/* The output is on disk, was read back from there, and is in the file table, where nobody sees it yet. Building its hint reads
+ * it back: every CRC of it is checked, and what the hint says is true when it is named, as the file will not change. */
+static int finish_output(struct bc_merge_step *s)
+{
+    if (!s->making)
+        return BITCASK_OK;
+    struct bc_merger *m = s->m;
+    const struct bc_io *io = m->dir->io;
+    int result = bc_merge_output_finish(&s->out);
+    if (result != BITCASK_OK)
+        return result;
+    (void)io->drop_cache(io->ctx, s->out.fd, 0, s->out.end);
+    result = bc_hint_build(m->dir, m->allocator, &m->files->store, &s->out.name, s->out.end, NULL);
+    s->hint = result == BITCASK_OK;
+    if (result != BITCASK_OK)
+        return result;
+    struct bc_manifest_file listed = {.name = s->out.name,
+                                      .state = BC_MANIFEST_SEALED,
+                                      .kind = BC_DATA_KIND_MERGE,
+                                      .end = s->out.end,
+                                      .min_sequence = s->out.min_sequence,
+                                      .max_sequence = s->out.max_sequence};
+    result = bc_filetable_add(m->files, &listed, BC_FILE_OUTPUT, NULL, &s->out_file);
+    if (result != BITCASK_OK)
+        return result;
+    int64_t latest = 0;
+    for (size_t i = 0; i < s->input_count; i++)
+        latest = BC_MAX(latest, atomic_load(&s->inputs[i].file->latest_expiry_ms));
+    atomic_store(&s->out_file->live_bytes, s->live_bytes);
+    atomic_store(&s->out_file->live_keys, s->live_keys);
+    atomic_store(&s->out_file->expiring_keys, s->expiring_keys);
+    atomic_store(&s->out_file->latest_expiry_ms, latest);
+    atomic_store(&s->out_file->tombstone_bytes, s->out.tombstone_bytes);
+    return BITCASK_OK;
+}
+
+/* What was made for a step that did not commit. After a commit whose outcome is unknown it stays: the disk may list it. */
+static void drop_output(struct bc_merge_step *s)
+{
+    if (!s->making || bc_health_poisoned(s->m->health))
+        return;
+    if (s->out_file != NULL) {
+        bc_filetable_remove(s->m->files, s->out_file);
+        return;
+    }
+    char name[BC_NAME_SIZE];
+    bc_data_name(name, s->out.name.id);
+    (void)bc_directory_unlink(s->m->dir, name);
+    bc_hint_name(name, s->out.name.id);
+    (void)bc_directory_unlink(s->m->dir, name);
+}
+
+/* ---- commit ---- */
+
+/* Whatever a record was judged dead by is in the log up to now, and durable before the record goes. */
+static int sync_log(struct bc_merge_step *s)
+{
+    struct bc_log *log = s->m->log;
+    bc_log_lock(log);
+    uint64_t last = bc_log_sequence(log) - 1;
+    bc_log_unlock(log);
+    return bc_log_sync(log, last);
+}
+
+static int commit(struct bc_merge_step *s)
+{
+    struct bc_manifest edit;
+    int result = bc_manifest_begin(s->m->manifest, 1, &edit);
+    if (result != BITCASK_OK)
+        return result;
+    for (size_t i = 0; i < s->input_count; i++)
+        bc_manifest_remove(&edit, s->inputs[i].file->name.id);
+    if (s->making) {
+        struct bc_manifest_file listed = {.name = s->out.name,
+                                          .state = BC_MANIFEST_SEALED,
+                                          .kind = BC_DATA_KIND_MERGE,
+                                          .end = s->out.end,
+                                          .min_sequence = s->out.min_sequence,
+                                          .max_sequence = s->out.max_sequence};
+        bc_manifest_add(&edit, &listed);
+    }
+    return bc_manifest_commit(s->m->manifest, &edit);
+}
+
+static void remove_inputs(struct bc_merge_step *s)
+{
+    for (size_t i = 0; i < s->input_count; i++) {
+        struct bc_file *f = s->inputs[i].file;
+        uint64_t live = atomic_load(&f->live_keys);
+        if (live == 0) {
+            bc_filetable_remove(s->m->files, f);
+        } else if (!bc_merge_pace_interrupted(&s->m->pace)) {
+            char name[BC_NAME_SIZE];
+            bc_data_name(name, f->name.id);
+            bc_log_line(s->m->health, BITCASK_LOG_ERROR, "%s: %llu live records were left in it by a merge: it is kept open",
+                        name, (unsigned long long)live);
+        }
+    }
+}
+
+/* ---- the step ---- */
+
+static int prepare(struct bc_merge_step *s)
+{
+    int result = open_inputs(s);
+    if (result == BITCASK_OK)
+        result = check_space(s);
+    if (result == BITCASK_OK)
+        result = read_inputs(s);
+    if (result == BITCASK_OK)
+        result = bc_merge_settle(s);
+    if (result == BITCASK_OK)
+        result = finish_output(s);
+    if (result == BITCASK_OK)
+        result = bc_merge_account(s);
+    /* Copies that snapshots need: what relocation could fail for is got before the commit. */
+    if (result == BITCASK_OK)
+        result = bc_keydir_preserve_all(s->m->keydir);
+    if (result == BITCASK_OK)
+        result = sync_log(s);
+    if (result == BITCASK_OK && bc_merge_pace_interrupted(&s->m->pace))
+        result = bc_fail(BITCASK_CANCELLED, 0, NULL, 0, "the merge was cancelled");
+    return result == BITCASK_OK ? commit(s) : result;
+}
+
+static void count(struct bc_merge_step *s, struct bc_merge_done *done)
+{
+    struct bc_merger *m = s->m;
+    struct bc_merge_done *d = &s->done;
+    for (size_t i = 0; i < s->input_count; i++)
+        d->bytes_in += atomic_load(&s->inputs[i].file->end);
+    d->files_in = s->input_count;
+    d->files_out = s->making;
+    d->bytes_out = s->making ? s->out.end : 0;
+    done->files_in += d->files_in;
+    done->files_out += d->files_out;
+    done->bytes_in += d->bytes_in;
+    done->bytes_read += d->bytes_read;
+    done->bytes_out += d->bytes_out;
+    done->records += d->records;
+    done->tombstones_dropped += d->tombstones_dropped;
+    done->tombstones_kept += d->tombstones_kept;
+    done->expired += d->expired;
+    done->evicted += d->evicted;
+    atomic_fetch_add(&m->bytes_in, d->bytes_in);
+    atomic_fetch_add(&m->bytes_read, d->bytes_read);
+    atomic_fetch_add(&m->bytes_out, d->bytes_out);
+    atomic_fetch_add(&m->tombstones_dropped, d->tombstones_dropped);
+    atomic_fetch_add(&m->expired, d->expired);
+    atomic_fetch_add(&m->evicted, d->evicted);
+    atomic_fetch_add(&m->steps, 1);
+}
+
+static void finish(struct bc_merge_step *s, struct bc_merge_done *done)
+{
+    if (s->out_file != NULL)
+        atomic_store(&s->out_file->state, BC_FILE_SEALED);
+    bc_merge_move_all(s);
+    count(s, done);
+    remove_inputs(s);
+    bc_log_line(s->m->health, BITCASK_LOG_INFO,
+                "merged %llu files of %llu bytes into %llu of %llu bytes; %llu records copied, %llu tombstones dropped",
+                (unsigned long long)s->done.files_in, (unsigned long long)s->done.bytes_in,
+                (unsigned long long)s->done.files_out, (unsigned long long)s->done.bytes_out,
+                (unsigned long long)s->done.records, (unsigned long long)s->done.tombstones_dropped);
+}
+
+static int run(struct bc_merge_step *s, struct bc_merge_done *done)
+{
+    struct bc_merger *m = s->m;
+    int result = prepare(s);
+    if (result == BITCASK_OK)
+        finish(s, done);
+    else
+        drop_output(s);
+    if (result != BITCASK_OK && result != BITCASK_CANCELLED) {
+        atomic_fetch_add(&m->failures, 1);
+        bc_log_failure(m->health, result == BITCASK_CORRUPT ? BITCASK_LOG_ERROR : BITCASK_LOG_WARN, "merge");
+    }
+    for (size_t i = 0; i < s->input_count; i++)
+        m->dir->io->close(m->dir->io->ctx, s->inputs[i].fd);
+    if (s->making)
+        bc_merge_output_close(&s->out);
+    bc_free(m->allocator, s->moves);
+    bc_free(m->allocator, s->doubts);
+    return result;
+}
+
+int bc_merge_step(struct bc_merger *m, const struct bc_merge_wish *wish, struct bc_merge_done *done)
+{
+    const struct bc_io *io = m->dir->io;
+    struct bc_merge_step *s = bc_alloc_zero(m->allocator, 1, sizeof *s);
+    if (s == NULL)
+        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to merge");
+    int64_t started = io->monotonic_ms(io->ctx);
+    s->m = m;
+    s->wish = wish;
+    s->now_ms = bc_clock_now(m->clock);
+    s->out.fd = -1;
+    for (size_t i = 0; i < wish->count; i++)
+        atomic_fetch_add(&m->running_total, atomic_load(&wish->files[i]->end));
+    int result = run(s, done);
+    bc_free(m->allocator, s);
+    atomic_store(&m->running_total, 0);
+    atomic_store(&m->running_done, 0);
+    atomic_store(&m->last_ms, (uint64_t)(io->monotonic_ms(io->ctx) - started));
+    atomic_store(&m->last_result, result);
+    /* Readers have left, or will be waited for: no pin is held here. */
+    bc_filetable_reclaim(m->files);
+    return result;
+}

@@ -1,0 +1,228 @@
+/* The background thread's part: when to look, what to do first, and how to behave after a failure. */
+#include <time.h>
+
+#include "bitcask/error.h"
+#include "bitcask/merge_run.h"
+
+#define LOOK_MS 20              /* a woken thread looks no more often */
+#define SWEEP_MS 100            /* between two bites of a sweep */
+#define SWEEP_SLOTS (64U << 10) /* a bite */
+#define BACK_OFF_MIN_MS 1000
+#define BACK_OFF_MAX_MS (3600 * 1000)
+#define ROLL_MIN (8ULL << 20) /* an active file is not ended below this size for the sake of its dead bytes */
+#define ROLL_SHARE 50U        /* of the store: one file in so many parts may be out of a merge's reach */
+#define MERCILESS 8U          /* an eviction that won less than one part in so many spares nobody the next time */
+
+static int64_t now_of(const struct bc_merger *m)
+{
+    return m->dir->io->monotonic_ms(m->dir->io->ctx);
+}
+
+/* ---- when ---- */
+
+/* Stores that are opened together look at different moments. */
+static int64_t first_look(const struct bc_merger *m, int64_t now)
+{
+    uint64_t interval = atomic_load(&m->settings.check_interval_ms);
+    uint32_t random = 0;
+    (void)m->dir->io->random(m->dir->io->ctx, &random, sizeof random);
+    return now + (int64_t)(interval / 2) + (int64_t)((double)(interval / 2) * ((double)random / 4294967296.0));
+}
+
+static bool in_window(const struct bc_merger *m)
+{
+    uint64_t start = atomic_load(&m->settings.window_start), end = atomic_load(&m->settings.window_end);
+    if (start == BC_MERGE_OFF || end == BC_MERGE_OFF || start == end)
+        return true;
+    time_t seconds = (time_t)(bc_clock_now(m->clock) / 1000);
+    struct tm local;
+    if (localtime_r(&seconds, &local) == NULL)
+        return true;
+    uint64_t hour = (uint64_t)local.tm_hour;
+    return start < end ? hour >= start && hour < end : hour >= start || hour < end;
+}
+
+int64_t bc_merge_background_due(const struct bc_merger *m)
+{
+    if (!atomic_load(&m->settings.automatic))
+        return -1;
+    int64_t due = BC_MIN(m->next_look_ms, m->next_sweep_ms) - now_of(m);
+    return BC_MAX(due, 1);
+}
+
+static void back_off(struct bc_merger *m, int result)
+{
+    /* A damaged file is barred by itself; another one is not kept waiting for it. */
+    if (result == BITCASK_OK || result == BITCASK_CANCELLED || result == BITCASK_CORRUPT) {
+        m->back_off_ms = 0;
+        return;
+    }
+    m->back_off_ms = BC_MIN(BC_MAX(m->back_off_ms * 2, BACK_OFF_MIN_MS), BACK_OFF_MAX_MS);
+    m->next_look_ms = now_of(m) + m->back_off_ms;
+}
+
+/* ---- the sweep of expired keys ---- */
+
+static void lose(const struct bc_entry *e, void *arg)
+{
+    struct bc_merger *m = arg;
+    bc_file_lose(bc_filetable_get(m->files, e->file), e->footprint, true);
+    atomic_fetch_add_explicit(&m->expired, 1, memory_order_relaxed);
+}
+
+static int has_expiring(struct bc_file *f, void *arg)
+{
+    (void)arg;
+    return atomic_load(&f->expiring_keys) > 0;
+}
+
+static void sweep(struct bc_merger *m, int64_t now)
+{
+    if (now < m->next_sweep_ms)
+        return;
+    m->next_sweep_ms = now + SWEEP_MS;
+    if (m->sweep_position == 0 && bc_filetable_each(m->files, has_expiring, NULL) == 0) {
+        m->next_sweep_ms = now + (int64_t)atomic_load(&m->settings.check_interval_ms);
+        return;
+    }
+    unsigned pin = bc_pins_enter(m->files->pins);
+    bool ended = bc_keydir_sweep(m->keydir, &m->sweep_position, SWEEP_SLOTS, bc_clock_now(m->clock), lose, m);
+    bc_pins_leave(m->files->pins, pin);
+    if (ended)
+        m->next_sweep_ms = now + (int64_t)atomic_load(&m->settings.check_interval_ms);
+}
+
+/* ---- eviction ---- */
+
+struct census {
+    uint64_t disk;
+    struct bc_file *oldest; /* sealed, lowest id: what was written, or spared, longest ago */
+};
+
+static int take_census(struct bc_file *f, void *arg)
+{
+    struct census *c = arg;
+    c->disk += atomic_load(&f->end);
+    if (atomic_load(&f->state) == BC_FILE_SEALED && !atomic_load(&f->barred) &&
+        (c->oldest == NULL || f->name.id < c->oldest->name.id))
+        c->oldest = f;
+    return 0;
+}
+
+/* Room for what is written while an eviction runs. */
+static uint64_t with_room(uint64_t limit)
+{
+    return limit - limit / 8;
+}
+
+static bool outgrown(const struct bc_merger *m, const struct census *c)
+{
+    uint64_t max_bytes = atomic_load(&m->settings.max_bytes), max_keydir = atomic_load(&m->settings.max_keydir_bytes);
+    if (max_bytes != BC_MERGE_OFF && c->disk > with_room(max_bytes))
+        return true;
+    return max_keydir != BC_MERGE_OFF && bc_keydir_used(m->keydir) > with_room(max_keydir);
+}
+
+static bool was_read(void *arg, uint64_t hash)
+{
+    struct bc_merger *m = arg;
+    return bc_recency_take(&m->recency, hash) && !m->merciless;
+}
+
+/* Under the merge lock. *ret_done: there was something to evict. */
+static int evict(struct bc_merger *m, bool *ret_done)
+{
+    struct census c = {0};
+    (void)bc_filetable_each(m->files, take_census, &c);
+    if (!outgrown(m, &c))
+        return BITCASK_OK;
+    if (c.oldest == NULL) {
+        /* All of it is in the file that is being written. */
+        *ret_done = bc_log_sequence(m->log) != m->rolled_at;
+        m->rolled_at = bc_log_sequence(m->log);
+        return *ret_done ? bc_log_roll(m->log) : BITCASK_OK;
+    }
+    struct bc_merge_done done = {0};
+    struct bc_merge_wish wish = {
+        .files = &c.oldest, .count = 1, .thorough = true, .evict = true, .recent = was_read, .recent_arg = m};
+    *ret_done = true;
+    int result = bc_merge_step(m, &wish, &done);
+    m->merciless = result == BITCASK_OK && done.bytes_in - BC_MIN(done.bytes_out, done.bytes_in) < done.bytes_in / MERCILESS;
+    return result;
+}
+
+/* ---- the active file ---- */
+
+/* What is dead in the active file is out of reach until it is sealed. It is ended early where that is much of the store, and
+ * never while the last one is still being sealed, so that no writer waits for it. */
+static int roll_if_due(struct bc_merger *m, const struct bc_merge_totals *totals)
+{
+    struct bc_log *log = m->log;
+    uint64_t max_bytes = atomic_load(&m->settings.max_bytes);
+    bc_log_lock(log);
+    const struct bc_file *f = log->active;
+    uint64_t size = f == NULL ? 0 : log->tail - BC_DATA_START, live = f == NULL ? 0 : atomic_load(&f->live_bytes);
+    bool sealing = log->sealing != NULL;
+    bc_log_unlock(log);
+    bool dead = size >= BC_MAX(ROLL_MIN, totals->live / ROLL_SHARE) && size - BC_MIN(live, size) > size / 8;
+    bool large = max_bytes != BC_MERGE_OFF && size > max_bytes / 16;
+    return !sealing && (dead || large) ? bc_log_roll(log) : BITCASK_OK;
+}
+
+/* ---- a pass ---- */
+
+/* Under the merge lock. */
+static int merge_once(struct bc_merger *m, bool *ret_done)
+{
+    struct bc_file *files[BC_MERGE_INPUTS_MAX];
+    struct bc_merge_candidate *list;
+    struct bc_merge_totals totals;
+    struct bc_merge_done done = {0};
+    size_t count;
+    int result = bc_merge_candidates(m, &list, &count, &totals);
+    if (result != BITCASK_OK)
+        return result;
+    struct bc_merge_policy policy = bc_merge_policy_of(m);
+    count = bc_merge_choose(&policy, list, count, &totals, BC_MERGE_INPUTS_MAX);
+    for (size_t i = 0; i < count; i++)
+        files[i] = list[i].file;
+    bc_free(m->allocator, list);
+    *ret_done = count > 0;
+    struct bc_merge_wish wish = {.files = files, .count = count};
+    if (count > 0)
+        return bc_merge_step(m, &wish, &done);
+    return roll_if_due(m, &totals);
+}
+
+static bool look(struct bc_merger *m)
+{
+    bool evicted = false, merged = false;
+    if (bc_merger_lock(m, false) != BITCASK_OK)
+        return false;
+    int result = evict(m, &evicted);
+    if (result == BITCASK_OK && !evicted && in_window(m))
+        result = merge_once(m, &merged);
+    bc_merger_unlock(m);
+    back_off(m, result);
+    return result == BITCASK_OK && (evicted || merged);
+}
+
+bool bc_merge_background(struct bc_merger *m)
+{
+    int64_t now = now_of(m);
+    if (!atomic_load(&m->settings.automatic) || bc_health_poisoned(m->health) || atomic_load(&m->pace.paused) ||
+        bc_merge_pace_interrupted(&m->pace))
+        return false;
+    if (m->next_look_ms == 0) {
+        m->next_look_ms = first_look(m, now);
+        m->next_sweep_ms = m->next_look_ms;
+        m->earliest_ms = m->next_look_ms;
+    }
+    sweep(m, now);
+    if (now < m->earliest_ms)
+        return false;
+    m->next_look_ms = now + (int64_t)atomic_load(&m->settings.check_interval_ms);
+    bool again = look(m);
+    m->earliest_ms = m->back_off_ms > 0 ? m->next_look_ms : again ? now : now_of(m) + LOOK_MS;
+    return again;
+}
