@@ -200,7 +200,8 @@ typedef struct bitcask_options {
      * spared, is spared once. 0 or BITCASK_OFF = no limit. */
     uint64_t max_bytes;        /* of data files; at least 1 MiB */
     uint64_t max_keydir_bytes; /* of memory that the keys take; at least 1 MiB */
-    /* Merge in the background. A trigger that any file passes starts it; then every file past its threshold takes part. */
+    /* Merge in the background. A file past a trigger is merged; and with it, while the store as a whole is past
+     * total_frag_merge_trigger or that is off, every file past its threshold. */
     uint64_t frag_merge_trigger;       /* dead bytes of a file, percent; 0 = 60 */
     uint64_t frag_threshold;           /* 0 = 40 */
     uint64_t dead_bytes_merge_trigger; /* dead bytes of a file; 0 = 512 MiB */

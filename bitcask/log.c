@@ -68,6 +68,14 @@ void bc_log_unlock(struct bc_log *log)
     pthread_mutex_unlock(&log->wal);
 }
 
+uint64_t bc_log_appended(struct bc_log *log)
+{
+    bc_log_lock(log);
+    uint64_t bytes = log->appended;
+    bc_log_unlock(log);
+    return bytes;
+}
+
 static int fail_on_active(const struct bc_log *log, int error, const char *what)
 {
     char name[BC_NAME_SIZE];

@@ -118,6 +118,7 @@ struct bc_clear {
 };
 /* Empties the store: one new file in place of all. Appends wait meanwhile. */
 int bc_log_clear(struct bc_log *, const struct bc_clear *) bc_must_check;
+uint64_t bc_log_appended(struct bc_log *); /* bytes of records since the log was started */
 /* A name for a new data file, which no other file will have. OK, IO. */
 int bc_log_new_name(struct bc_log *, struct bc_file_name *ret) bc_must_check;
 /* Ends the active file before it is full, if it has an operation: on return it is sealed. */

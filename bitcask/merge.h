@@ -64,7 +64,7 @@ struct bc_merger {
     _Atomic int32_t last_result;
     /* The background thread's own. */
     int64_t next_look_ms, earliest_ms, next_sweep_ms, back_off_ms;
-    uint64_t sweep_position, rolled_at;
+    uint64_t sweep_position, rolled_at, looks;
     bool merciless; /* the next eviction spares nobody */
 };
 

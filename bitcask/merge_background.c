@@ -8,8 +8,9 @@
 #define SWEEP_MS 100            /* between two bites of a sweep */
 #define SWEEP_SLOTS (64U << 10) /* a bite */
 #define BACK_OFF_MIN_MS 1000
+#define EARLY_BYTES (32ULL << 20) /* who writes this much does not wait for the first look */
 #define BACK_OFF_MAX_MS (3600 * 1000)
-#define ROLL_MIN (8ULL << 20) /* an active file is not ended below this size for the sake of its dead bytes */
+#define ROLL_MIN (4ULL << 20) /* an active file is not ended below this size for the sake of its dead bytes */
 #define ROLL_SHARE 50U        /* of the store: one file in so many parts may be out of a merge's reach */
 #define MERCILESS 8U          /* an eviction that won less than one part in so many spares nobody the next time */
 
@@ -153,18 +154,26 @@ static int evict(struct bc_merger *m, bool *ret_done)
 
 /* ---- the active file ---- */
 
+static int add_live(struct bc_file *f, void *arg)
+{
+    *(uint64_t *)arg += atomic_load(&f->live_bytes);
+    return 0;
+}
+
 /* What is dead in the active file is out of reach until it is sealed. It is ended early where that is much of the store, and
  * never while the last one is still being sealed, so that no writer waits for it. */
-static int roll_if_due(struct bc_merger *m, const struct bc_merge_totals *totals)
+static int roll_if_due(struct bc_merger *m)
 {
     struct bc_log *log = m->log;
+    uint64_t store = 0;
+    (void)bc_filetable_each(m->files, add_live, &store);
     uint64_t max_bytes = atomic_load(&m->settings.max_bytes);
     bc_log_lock(log);
     const struct bc_file *f = log->active;
     uint64_t size = f == NULL ? 0 : log->tail - BC_DATA_START, live = f == NULL ? 0 : atomic_load(&f->live_bytes);
     bool sealing = log->sealing != NULL;
     bc_log_unlock(log);
-    bool dead = size >= BC_MAX(ROLL_MIN, totals->live / ROLL_SHARE) && size - BC_MIN(live, size) > size / 8;
+    bool dead = size >= BC_MAX(ROLL_MIN, store / ROLL_SHARE) && size - BC_MIN(live, size) > size / 8;
     bool large = max_bytes != BC_MERGE_OFF && size > max_bytes / 16;
     return !sealing && (dead || large) ? bc_log_roll(log) : BITCASK_OK;
 }
@@ -179,7 +188,9 @@ static int merge_once(struct bc_merger *m, bool *ret_done)
     struct bc_merge_totals totals;
     struct bc_merge_done done = {0};
     size_t count;
-    int result = bc_merge_candidates(m, &list, &count, &totals);
+    int result = roll_if_due(m);
+    if (result == BITCASK_OK)
+        result = bc_merge_candidates(m, &list, &count, &totals);
     if (result != BITCASK_OK)
         return result;
     struct bc_merge_policy policy = bc_merge_policy_of(m);
@@ -189,9 +200,7 @@ static int merge_once(struct bc_merger *m, bool *ret_done)
     bc_free(m->allocator, list);
     *ret_done = count > 0;
     struct bc_merge_wish wish = {.files = files, .count = count};
-    if (count > 0)
-        return bc_merge_step(m, &wish, &done);
-    return roll_if_due(m, &totals);
+    return count > 0 ? bc_merge_step(m, &wish, &done) : BITCASK_OK;
 }
 
 static bool look(struct bc_merger *m)
@@ -219,8 +228,9 @@ bool bc_merge_background(struct bc_merger *m)
         m->earliest_ms = m->next_look_ms;
     }
     sweep(m, now);
-    if (now < m->earliest_ms)
+    if (now < m->earliest_ms && !(m->looks == 0 && bc_log_appended(m->log) > EARLY_BYTES))
         return false;
+    m->looks++;
     m->next_look_ms = now + (int64_t)atomic_load(&m->settings.check_interval_ms);
     bool again = look(m);
     m->earliest_ms = m->back_off_ms > 0 ? m->next_look_ms : again ? now : now_of(m) + LOOK_MS;

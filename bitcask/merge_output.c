@@ -49,6 +49,7 @@ static void count(struct bc_merge_output *o, const struct bc_record *r, uint64_t
     }
     o->min_sequence = o->min_sequence == 0 ? r->sequence : BC_MIN(o->min_sequence, r->sequence);
     o->max_sequence = BC_MAX(o->max_sequence, r->sequence);
+    o->sum_of_sequences += (double)r->sequence;
 }
 
 int bc_merge_output_put(struct bc_merge_output *o, const struct bc_record *r, const void *key, const void *value,

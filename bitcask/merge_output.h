@@ -19,6 +19,7 @@ struct bc_merge_output {
     uint64_t end;   /* where the next record goes */
     uint64_t records, tombstones, tombstone_bytes;
     uint64_t min_sequence, max_sequence; /* 0 and 0: no record */
+    double sum_of_sequences;
 };
 
 /* Makes the file, with room for about bytes of records. The header says what it will replace. OK, NO_SPACE, IO, NO_MEMORY. */

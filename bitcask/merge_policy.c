@@ -6,7 +6,7 @@
 
 #define LINK_FOOTPRINT 56U          /* the first record of every log file; no merge is made for it */
 #define TOTAL_DEAD_MIN (8ULL << 20) /* a store that wastes less than this is left alone */
-#define SMALL_FILES_MIN 4U          /* so many make a merge of small files worth it */
+#define SMALL_FILES_MIN 32U         /* so many make a merge of small files worth it */
 #define AGE_RATIO 4U                /* of the files of one step */
 
 /* What a merge of it would win at least. */
@@ -89,14 +89,16 @@ void bc_merge_judge(const struct bc_merge_policy *p, struct bc_merge_candidate *
         triggered |= c[i].reasons != 0;
         small += p->small_file_threshold != BC_MERGE_OFF && c[i].records < p->small_file_threshold;
     }
-    for (size_t i = 0; i < count && triggered; i++)
+    uint64_t wanted = excess(p, t);
+    /* While the store as a whole wastes little, what is past a trigger goes alone: the others get better by waiting. */
+    for (size_t i = 0; i < count && triggered && (wanted > 0 || p->total_frag_trigger == BC_MERGE_OFF); i++)
         if (!c[i].barred)
             c[i].reasons |= thresholds(p, &c[i], small >= SMALL_FILES_MIN);
-    uint64_t wanted = excess(p, t);
     qsort(c, count, sizeof *c, by_score);
     for (size_t i = 0; i < count && wanted > 0; i++) {
         uint64_t won = gain(&c[i]);
-        if (c[i].barred || won == 0)
+        /* A file that wastes less than the store may is not what the store suffers from. */
+        if (c[i].barred || won == 0 || percent(won, c[i].records) < p->total_frag_trigger)
             continue;
         c[i].reasons |= BITCASK_MERGE_BECAUSE_SPACE;
         wanted -= BC_MIN(won, wanted);

@@ -1,7 +1,7 @@
 /* merge_policy.h - which files to merge, and why: what a file's counters say, no I/O and no locks.
  *
- * A trigger starts a merge; then every file past its threshold takes part (Basho's pairs). Beyond that the store as a whole is
- * kept from wasting more than a share of its space: the files that win most for what they cost go first,
+ * A file past a trigger is merged, and with it, while the store as a whole wastes more than a share of its space, every file
+ * past its threshold (Basho's pairs). To keep the store below that share the files that win most for what they cost go first,
  *
  *     score = dead * sqrt(age) / (live + records / 10)
  *

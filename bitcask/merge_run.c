@@ -81,7 +81,9 @@ static int gather(struct bc_file *f, void *arg)
         g->list = list;
         g->capacity = capacity;
     }
-    uint64_t middle = min_sequence + (atomic_load(&f->max_sequence) - min_sequence) / 2;
+    uint64_t middle = f->mean_sequence;
+    if (middle == 0)
+        middle = min_sequence + (atomic_load(&f->max_sequence) - min_sequence) / 2;
     bool expired =
         live_keys > 0 && atomic_load(&f->expiring_keys) == live_keys && atomic_load(&f->latest_expiry_ms) <= g->now_ms;
     g->list[g->count++] = (struct bc_merge_candidate){
@@ -90,7 +92,7 @@ static int gather(struct bc_file *f, void *arg)
         .records = records,
         .live = live,
         .tombstones = atomic_load(&f->tombstone_bytes),
-        .age = g->next_sequence - middle,
+        .age = g->next_sequence - BC_MIN(middle, g->next_sequence),
         .expired = expired,
         .barred = atomic_load(&f->barred),
     };

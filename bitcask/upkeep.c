@@ -146,9 +146,13 @@ static void *run(void *arg)
         u->wanted[a->worker] = false;
         pthread_mutex_unlock(&u->mutex);
         bool again = pass(u, a->worker);
-        /* Each stage may have made work for the one behind it. */
-        if (a->worker + 1 < BC_WORKERS)
-            want(u, (enum bc_worker)(a->worker + 1));
+        /* Each stage may have made work for those behind it; a long hint does not keep a merge waiting. */
+        if (a->worker == BC_WORKER_AHEAD)
+            want(u, BC_WORKER_LOG);
+        if (a->worker == BC_WORKER_LOG) {
+            want(u, BC_WORKER_SLOW);
+            want(u, BC_WORKER_MERGE);
+        }
         pthread_mutex_lock(&u->mutex);
         if (!again)
             wait_for_work(u, a->worker);
