@@ -85,7 +85,7 @@ struct bc_io {
     void (*sleep_us)(void *ctx, unsigned us);
     unsigned (*processors)(void *ctx); /* that this process may run on, at least 1 */
     /* Called by a background thread for itself: slow work yields to everything else. */
-    void (*lower_priority)(void *ctx);
+    void (*lower_priority)(void *ctx, int nice);
 };
 
 /* The system's own calls. Immutable. */

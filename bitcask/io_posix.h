@@ -47,6 +47,6 @@ int64_t bc_posix_wall_ms(void *ctx);
 int64_t bc_posix_monotonic_ms(void *ctx);
 void bc_posix_sleep_us(void *ctx, unsigned us);
 unsigned bc_posix_processors(void *ctx);
-void bc_posix_lower_priority(void *ctx);
+void bc_posix_lower_priority(void *ctx, int nice);
 
 #endif

@@ -126,10 +126,10 @@ unsigned bc_posix_processors(void *ctx)
     return count > 0 ? (unsigned)count : 1;
 }
 
-void bc_posix_lower_priority(void *ctx)
+void bc_posix_lower_priority(void *ctx, int nice_value)
 {
     BC_KEEP_ERRNO;
     (void)ctx;
     /* Not SCHED_IDLE: a thread that never runs on a busy machine may hold a lock that a put waits for. */
-    setpriority(PRIO_PROCESS, (id_t)gettid(), 19);
+    setpriority(PRIO_PROCESS, (id_t)gettid(), nice_value);
 }

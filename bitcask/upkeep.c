@@ -139,8 +139,11 @@ static void *run(void *arg)
     const struct bc_worker_arg *a = arg;
     struct bc_upkeep *u = a->upkeep;
     const struct bc_io *io = u->log->dir->io;
-    if (a->worker >= BC_WORKER_SLOW)
-        io->lower_priority(io->ctx);
+    /* A merge takes locks that writers wait for, for moments: it must not be kept from giving them back for long. */
+    if (a->worker == BC_WORKER_SLOW)
+        io->lower_priority(io->ctx, 19);
+    if (a->worker == BC_WORKER_MERGE)
+        io->lower_priority(io->ctx, 5);
     pthread_mutex_lock(&u->mutex);
     while (!u->stopping) {
         u->wanted[a->worker] = false;

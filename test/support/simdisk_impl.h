@@ -255,6 +255,6 @@ int64_t sd_sim_wall_ms(void *ctx);
 int64_t sd_sim_monotonic_ms(void *ctx);
 void sd_sim_sleep_us(void *ctx, unsigned us);
 unsigned sd_sim_processors(void *ctx);
-void sd_sim_lower_priority(void *ctx);
+void sd_sim_lower_priority(void *ctx, int nice);
 
 #endif

@@ -156,7 +156,8 @@ unsigned sd_sim_processors(void *ctx)
     return 2;
 }
 
-void sd_sim_lower_priority(void *ctx)
+void sd_sim_lower_priority(void *ctx, int nice)
 {
+    (void)nice;
     (void)ctx;
 }

@@ -491,7 +491,7 @@ END_TEST
 
 static void *background(void *arg)
 {
-    io->lower_priority(NULL);
+    io->lower_priority(NULL, 19);
     int *nice_value = arg;
     *nice_value = getpriority(PRIO_PROCESS, (id_t)gettid());
     return NULL;
