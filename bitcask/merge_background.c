@@ -10,9 +10,10 @@
 #define BACK_OFF_MIN_MS 1000
 #define EARLY_BYTES (32ULL << 20) /* who writes this much does not wait for the first look */
 #define BACK_OFF_MAX_MS (3600 * 1000)
-#define ROLL_MIN (4ULL << 20) /* an active file is not ended below this size for the sake of its dead bytes */
-#define ROLL_SHARE 50U        /* of the store: one file in so many parts may be out of a merge's reach */
-#define MERCILESS 8U          /* an eviction that won less than one part in so many spares nobody the next time */
+#define ROLL_MIN (4ULL << 20)  /* an active file is not ended below this size for the sake of its dead bytes */
+#define ROLL_ANY (32ULL << 20) /* and not below this size where all of it lives */
+#define ROLL_SHARE 50U         /* of the store: one file in so many parts may be out of a merge's reach */
+#define MERCILESS 8U           /* an eviction that won less than one part in so many spares nobody the next time */
 
 static int64_t now_of(const struct bc_merger *m)
 {
@@ -160,8 +161,8 @@ static int add_live(struct bc_file *f, void *arg)
     return 0;
 }
 
-/* What is dead in the active file is out of reach until it is sealed. It is ended early where that is much of the store, and
- * never while the last one is still being sealed, so that no writer waits for it. */
+/* What is dead in the active file is out of reach until it is sealed, and a file that is much of the store is dear to merge. It
+ * is ended early then, and never while the last one is still being sealed, so that no writer waits for it. */
 static int roll_if_due(struct bc_merger *m)
 {
     struct bc_log *log = m->log;
@@ -174,7 +175,7 @@ static int roll_if_due(struct bc_merger *m)
     bool sealing = log->sealing != NULL;
     bc_log_unlock(log);
     bool dead = size >= BC_MAX(ROLL_MIN, store / ROLL_SHARE) && size - BC_MIN(live, size) > size / 8;
-    bool large = max_bytes != BC_MERGE_OFF && size > max_bytes / 16;
+    bool large = size >= BC_MAX(ROLL_ANY, store / ROLL_SHARE) || (max_bytes != BC_MERGE_OFF && size > max_bytes / 16);
     return !sealing && (dead || large) ? bc_log_roll(log) : BITCASK_OK;
 }
 
