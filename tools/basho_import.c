@@ -14,6 +14,9 @@
 /* How much of a key a message shows. */
 #define KEY_SHOWN 64
 
+/* How long after all others a last write may come. */
+#define PAUSE_S ((uint64_t)365 * 24 * 3600)
+
 /* A callback's result that ends the scan; it was reported. */
 #define STOP 1
 
@@ -69,6 +72,11 @@ static int put(struct basho_import *import, const struct basho_item *item)
 static int on_item(const struct basho_item *item, void *ctx)
 {
     struct basho_import *import = ctx;
+    uint32_t time_s = item->header.time_s;
+    if (import->records == 0 || time_s < import->first_s)
+        import->first_s = time_s;
+    if (time_s > import->last_s)
+        import->last_s = time_s;
     import->records++;
     if (settle_doomed(import, item) != 0)
         return STOP;
@@ -94,13 +102,22 @@ static void show_key(char text[KEY_SHOWN + 32], const struct basho_damage *damag
     snprintf(text, KEY_SHOWN + 32, "; its key seems to be \"%.*s\"", (int)damage->key_size, (const char *)damage->key);
 }
 
+/* A write that was cut off has a time like all others. Noise hardly has. */
+static bool is_cut_off(const struct basho_import *import, const struct basho_damage *damage)
+{
+    if (damage->kind != BASHO_TORN || !import->newest)
+        return false;
+    return damage->time_s == 0 ||
+           (import->records > 0 && damage->time_s >= import->first_s && damage->time_s <= (uint64_t)import->last_s + PAUSE_S);
+}
+
 static int on_damage(const struct basho_damage *damage, void *ctx)
 {
     struct basho_import *import = ctx;
     const char *path = import->entry->path;
     char key[KEY_SHOWN + 32];
     show_key(key, damage);
-    if (damage->kind == BASHO_TORN && import->newest) {
+    if (is_cut_off(import, damage)) {
         import->torn_bytes += damage->size;
         cli_say(CLI_OK, "%s:%" PRIu64 ": the last %" PRIu64 " bytes are a write that was cut off", path, damage->offset,
                 damage->size);

@@ -27,6 +27,7 @@ struct basho_import {
     const struct basho_entry *entry; /* in hand */
     bool newest;                     /* no file follows */
     uint64_t done;                   /* bytes of the files before */
+    uint32_t first_s, last_s;        /* times of the records so far */
     int64_t now_ms;
     unsigned char *doomed; /* a key whose deletion is put off to the next record, which often is its new value */
     uint32_t doomed_size;  /* 0: none */

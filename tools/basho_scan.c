@@ -99,6 +99,12 @@ static void report(struct scan *scan, struct basho_damage *damage)
         scan->error = scan->events->damage(damage, scan->events->ctx);
 }
 
+static void torn(struct basho_damage *damage, const struct basho_header *header)
+{
+    damage->kind = BASHO_TORN;
+    damage->time_s = damage->size >= BASHO_HEADER_SIZE ? header->time_s : 0;
+}
+
 /* Passes what is no good record at offset; where to go on. */
 static uint64_t pass(struct scan *scan, uint64_t offset, enum verdict verdict, const struct basho_header *header)
 {
@@ -116,7 +122,7 @@ static uint64_t pass(struct scan *scan, uint64_t offset, enum verdict verdict, c
     if (verdict == UNREADABLE)
         damage.kind = BASHO_UNREADABLE;
     else if (next == scan->file->size && (verdict == OVERRUN || zeros_from(scan, offset)))
-        damage.kind = BASHO_TORN;
+        torn(&damage, header);
     if (damage.key_size > 0)
         damage.key = basho_file_at(scan->file, offset + BASHO_HEADER_SIZE, damage.key_size);
     report(scan, &damage);

@@ -27,6 +27,7 @@ struct basho_damage {
     enum basho_damage_kind kind;
     uint64_t offset, size;
     int sys_errno;            /* of UNREADABLE */
+    uint32_t time_s;          /* of TORN: the time it seems to have; 0 if its header is cut off, too, or zeros */
     const unsigned char *key; /* the key it seems to have, not checked; NULL: it cannot be told. Good for the call */
     uint64_t key_size;
 };
