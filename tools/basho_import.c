@@ -26,7 +26,7 @@ static int refused(void)
     return STOP;
 }
 
-static int delete (struct basho_import *import, const void *key, uint32_t key_size)
+static int delete_key(struct basho_import *import, const void *key, uint32_t key_size)
 {
     int result = bitcask_delete(import->db, key, key_size, NULL, NULL);
     return result == BITCASK_OK || result == BITCASK_NOT_FOUND ? 0 : refused();
@@ -40,7 +40,7 @@ static int settle_doomed(struct basho_import *import, const struct basho_item *n
     import->doomed_size = 0;
     if (size == 0 || (next && next->header.key_size == size && memcmp(next->key, import->doomed, size) == 0))
         return 0;
-    return delete (import, import->doomed, size);
+    return delete_key(import, import->doomed, size);
 }
 
 static int leave_out(struct basho_import *import, const struct basho_item *item, const char *why)
@@ -48,7 +48,7 @@ static int leave_out(struct basho_import *import, const struct basho_item *item,
     import->left_out++;
     cli_say(CLI_OK, "%s:%" PRIu64 ": left out: %s", import->entry->path, item->offset, why);
     /* An older value would be taken for the newest. */
-    return item->header.key_size > 0 ? delete (import, item->key, item->header.key_size) : 0;
+    return item->header.key_size > 0 ? delete_key(import, item->key, item->header.key_size) : 0;
 }
 
 static int put(struct basho_import *import, const struct basho_item *item)
@@ -58,7 +58,7 @@ static int put(struct basho_import *import, const struct basho_item *item)
         options.expire_at_ms = (int64_t)(item->header.time_s + import->expiry_s) * 1000;
         if (options.expire_at_ms <= import->now_ms) {
             import->expired++;
-            return delete (import, item->key, item->header.key_size);
+            return delete_key(import, item->key, item->header.key_size);
         }
     }
     int result =

@@ -140,6 +140,10 @@ imports 1 'a damaged size' size
 err_has '^bitcask import-basho: size/1.bitcask.data:16: 47 damaged bytes$' 'is listed'
 shows 'a\t1\nc\t3\n' 'and the next record is found'
 
+craft large 1 '1:a=1' 'size:1:b=2' many:3:100000 'bad:1:c=3' many:1:9000 '1:d=4'
+imports 1 'large records behind damage' large
+out_has '^records             6$' 'are all found'
+
 inner=$(python3 "$here/basho.py" /dev/stdout '1:forged=yes' | od -An -v -tx1 | tr -d '\n' | sed 's/ /\\x/g')
 craft embedded 1 '1:a=1' "bad:1:blob=$inner" '1:c=3'
 imports 1 'a damaged value with a record in it' embedded
@@ -350,6 +354,21 @@ flock dst.partial "$BITCASK" import-basho value dst >"$work/out" 2>"$work/err"
 finished $? 3 'another import into the same DST'
 err_has 'another run is at work' 'says so'
 rm -rf dst.partial
+
+# A file that changes before it is read has no second state to mix with.
+for delay in 0.05 0.1 0.02 0.2 0.01 0.4 0.8; do
+    rm -rf dst
+    "$BITCASK" import-basho big dst >"$work/out" 2>"$work/err" &
+    import=$!
+    sleep $delay
+    touch big/1.bitcask.data
+    wait $import
+    code=$?
+    [ $code -ne 3 ] || break
+done
+finished $code 3 'a directory that is written to meanwhile'
+err_has 'has changed while it was read' 'is refused'
+nothing 'and nothing is made of it'
 
 python3 "$here/tty.py" '' "$BITCASK" import-basho big dst >"$work/out" 2>"$work/err"
 finished $? 0 'on a terminal'
