@@ -28,8 +28,8 @@ static const struct cli_command help_command = {
 };
 
 static const struct cli_command *const commands[] = {
-    &cli_get,   &cli_put,  &cli_delete, &cli_touch, &cli_list,     &cli_scan,
-    &cli_count, &cli_stat, &cli_hint,   &cli_clear, &cli_selftest, &help_command,
+    &cli_get,  &cli_put,  &cli_delete,       &cli_touch, &cli_list,     &cli_scan,     &cli_count,
+    &cli_stat, &cli_hint, &cli_import_basho, &cli_clear, &cli_selftest, &help_command,
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
@@ -53,7 +53,7 @@ static void print_overview(FILE *out)
           "Commands:\n",
           out);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+        fprintf(out, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
     fputs("\n"
           "Options of every command:\n"
           "  -h, --help           explain the command, with examples\n"

@@ -163,8 +163,13 @@ static void remove_file(const char *path, void *arg)
     unlink(path);
 }
 
-void directory_remove(const char *path)
+void directory_empty(const char *path)
 {
     each_file(path, remove_file, NULL);
+}
+
+void directory_remove(const char *path)
+{
+    directory_empty(path);
     rmdir(path);
 }

@@ -30,6 +30,8 @@ bool file_changed(const struct file_entry *entry);
 
 /* Bytes that the files of a directory take on the disk; subdirectories do not count. */
 uint64_t directory_size(const char *path);
+/* Removes the files of a directory; subdirectories stay. Not reported, as below. */
+void directory_empty(const char *path);
 /* Removes a directory and the files in it; subdirectories make it fail. Not reported: there is nothing to do about it. */
 void directory_remove(const char *path);
 

@@ -16,6 +16,7 @@ complete -c bitcask -n __fish_use_subcommand -a scan -d 'print the keys with the
 complete -c bitcask -n __fish_use_subcommand -a count -d 'count the keys'
 complete -c bitcask -n __fish_use_subcommand -a stat -d 'show the data files and totals'
 complete -c bitcask -n __fish_use_subcommand -a hint -d 'write hint files, which make opening fast'
+complete -c bitcask -n __fish_use_subcommand -a import-basho -d 'make a store of a directory of Riak's Bitcask'
 complete -c bitcask -n __fish_use_subcommand -a clear -d 'delete every key'
 complete -c bitcask -n __fish_use_subcommand -a selftest -d 'store every file of a tree, read it back, compare'
 complete -c bitcask -n __fish_use_subcommand -a help -d 'explain the tool or one of its commands'
@@ -111,6 +112,14 @@ complete -c bitcask -n '__fish_seen_subcommand_from hint' -s v -l verbose -d 'wh
 complete -c bitcask -n '__fish_seen_subcommand_from hint' -s h -l help -d 'this text'
 complete -c bitcask -n '__fish_seen_subcommand_from hint' -a '(__fish_complete_directories)'
 
+complete -c bitcask -n '__fish_seen_subcommand_from import-basho' -l expiry-secs -x -d 'the expiry_secs that DIR was used with: values expire N seconds after they were written'
+complete -c bitcask -n '__fish_seen_subcommand_from import-basho' -l json -d 'figures as one JSON object, also with -q'
+complete -c bitcask -n '__fish_seen_subcommand_from import-basho' -s q -l quiet -d 'no figures, no remarks, no bar'
+complete -c bitcask -n '__fish_seen_subcommand_from import-basho' -s o -l option -x -a 'read_only= no_create= exclusive= no_mmap= salvage= sync_mode= sync_interval_ms= sync_bytes= max_file_size= max_open_files= keydir_shards= file_mode= load_threads=' -d 'an option of the library, as max_file_size=64m; may be repeated'
+complete -c bitcask -n '__fish_seen_subcommand_from import-basho' -s v -l verbose -d 'what the library logs, on stderr'
+complete -c bitcask -n '__fish_seen_subcommand_from import-basho' -s h -l help -d 'this text'
+complete -c bitcask -n '__fish_seen_subcommand_from import-basho' -a '(__fish_complete_directories)'
+
 complete -c bitcask -n '__fish_seen_subcommand_from clear' -s y -l yes -d 'do not ask'
 complete -c bitcask -n '__fish_seen_subcommand_from clear' -s f -l force -d 'the same'
 complete -c bitcask -n '__fish_seen_subcommand_from clear' -s q -l quiet -d 'errors only'
@@ -127,4 +136,4 @@ complete -c bitcask -n '__fish_seen_subcommand_from selftest' -s h -l help -d 't
 complete -c bitcask -n '__fish_seen_subcommand_from selftest' -a '(__fish_complete_directories)'
 
 complete -c bitcask -n '__fish_seen_subcommand_from help' -s h -l help -d 'this text'
-complete -c bitcask -n '__fish_seen_subcommand_from help' -a 'get put delete touch list scan count stat hint clear selftest help'
+complete -c bitcask -n '__fish_seen_subcommand_from help' -a 'get put delete touch list scan count stat hint import-basho clear selftest help'

@@ -12,7 +12,7 @@ runs 2 'for no such shell' --print-completion csh
 runs 2 'for none' --print-completion
 
 runs 0 'help' help
-commands=$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' "$work/out")
+commands=$(sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p' "$work/out")
 [ "$(echo "$commands" | wc -l)" -ge 12 ]
 ok $? 'lists the commands'
 for command in $commands; do

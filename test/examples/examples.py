@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""examples.py ROOT SESSION_STORE CACHE: the C examples do what docs/embedding.md says, and it shows them as they are. TAP."""
+"""examples.py ROOT SESSION_STORE CACHE: the C examples do what docs/embedding.md says, and it shows them as they are; and
+docs/operations.md speaks of nothing that is not there. TAP.
+"""
 
 import os
 import re
@@ -26,6 +28,29 @@ def check_document():
     ok(len(blocks) == len(sources), "and no other program", len(blocks))
     for target in re.findall(r"\]\(([^)#:]+)\)", document):
         ok(os.path.exists(os.path.join(ROOT, "docs", target)), f"embedding.md links to {target}, which exists")
+
+
+def check_operations():
+    document = read("operations.md")
+    titles = re.findall(r"^#+ (.*)$", document, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+    for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", document):
+        good = os.path.exists(os.path.join(ROOT, "docs", target)) if target else anchor in anchors
+        ok(good, f"operations.md links to {target}#{anchor}, which exists")
+    with open(os.path.join(ROOT, "bitcask/bitcask.h"), encoding="utf-8") as file:
+        known = set(re.findall(r"\w+", file.read()))
+    # NAME, or NAME=VALUE, or name(): what the header or an option calls so.
+    names = set(re.findall(r"`(?:bitcask_stats\.)?([a-z]+(?:_[a-z]+)+)(?:=\w+|\(\))?`", document))
+    known |= {"no_mmap", "no_merge", "expiry_secs"}
+    ok(len(names) >= 25 and names <= known, "its options, figures and functions are in the header", sorted(names - known))
+    tools = os.path.join(ROOT, "tools")
+    sources = ""
+    for name in os.listdir(tools):
+        if name.endswith(".c"):
+            with open(os.path.join(tools, name), encoding="utf-8") as file:
+                sources += file.read()
+    for command in sorted(set(re.findall(r"(?:`|^    )bitcask ([a-z-]+)", document, re.MULTILINE))):
+        ok(f'.name = "{command}"' in sources, f"bitcask {command} is a command of the tool")
 
 
 def check_results():
@@ -58,6 +83,7 @@ def check_cache(work):
 
 
 check_document()
+check_operations()
 check_results()
 with tempfile.TemporaryDirectory() as directory:
     check_session_store(directory)

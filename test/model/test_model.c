@@ -45,7 +45,7 @@ struct model {
     bool threads; /* the store has its background threads */
     uint32_t flags, sync_mode;
     int64_t wall_ms, monotonic_ms;
-    int64_t past_ms;      /* the clock goes back no further: what a power failure left expired may be there or not */
+    int64_t past_ms;      /* the clock goes back no further: what a power failure or a merge left expired may be there or not */
     struct state *states; /* states[count] is the newest; states[0] was acknowledged durable */
     size_t count, capacity;
     uint64_t highest; /* sequence handed out */
@@ -334,7 +334,9 @@ static void open_store(struct model *m)
     if (chance(m, 40))
         (void)simdisk_list(m->disk, "/store", SIMDISK_VOLATILE, remove_some_hints, m);
     if (chance(m, 10)) {
-        /* Order never depends on the clock; expiry does. */
+        /* Order never depends on the clock; expiry does. What a background merge or a sweep found expired is gone. */
+        if (m->threads)
+            m->past_ms = BC_MAX(m->past_ms, m->wall_ms);
         m->wall_ms = BC_MAX(m->wall_ms - below(m, 20000), m->past_ms);
         simdisk_set_wall_ms(m->disk, m->wall_ms);
     }
