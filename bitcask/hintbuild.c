@@ -2,11 +2,11 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "bitcask/crc.h"
 #include "bitcask/datafile.h"
 #include "bitcask/error.h"
 #include "bitcask/hash.h"
 #include "bitcask/hintfile.h"
+#include "bitcask/hintwrite.h"
 #include "bitcask/scan.h"
 
 struct seen {
@@ -25,12 +25,8 @@ struct builder {
     struct seen *table;
     size_t capacity, used; /* capacity: a power of two */
     uint8_t *last;         /* a bit per 8 bytes of the data file: the record there is its key's last */
-    struct bc_hint_header header;
-    /* The output. */
-    int out;
-    char *block;
-    size_t block_capacity, block_size;
-    uint32_t block_count;
+    uint64_t min_sequence, max_sequence;
+    struct bc_hint_writer out;
 };
 
 static int no_memory(void)
@@ -111,26 +107,6 @@ static int note_key(struct builder *b, const struct bc_scan *s, char *scratch)
     return BITCASK_OK;
 }
 
-static int put_block(struct builder *b)
-{
-    const struct bc_io *io = b->dir->io;
-    char head[BC_HINT_BLOCK_HEADER];
-    if (b->block_count == 0)
-        return BITCASK_OK;
-    bc_hint_block_encode(head, b->file.nonce, b->header.blocks, b->block, (uint32_t)b->block_size, b->block_count);
-    struct bc_io_slice slices[2] = {{head, sizeof head}, {b->block, b->block_size}};
-    int error = io->write(io->ctx, b->out, b->header.size, slices, 2);
-    if (error != 0)
-        return bc_fail_io(error, "hint file", "cannot write");
-    b->header.body_crc = bc_crc32(bc_crc32(b->header.body_crc, head, sizeof head), b->block, b->block_size);
-    b->header.size += sizeof head + b->block_size;
-    b->header.blocks++;
-    b->header.entries += b->block_count;
-    b->block_size = 0;
-    b->block_count = 0;
-    return BITCASK_OK;
-}
-
 static int put_entry(struct builder *b, const struct bc_scan *s)
 {
     struct bc_hint_entry e = {.sequence = s->record.sequence,
@@ -141,22 +117,7 @@ static int put_entry(struct builder *b, const struct bc_scan *s)
                               .type = s->record.type,
                               .flags = s->record.flags,
                               .key = s->key};
-    size_t size = bc_hint_entry_size(&e);
-    int result = b->block_size + size > BC_HINT_BLOCK_PAYLOAD ? put_block(b) : BITCASK_OK;
-    if (result == BITCASK_OK && b->block_size + size > b->block_capacity) {
-        char *larger = bc_resize(b->allocator, b->block, b->block_size + size);
-        if (larger == NULL)
-            return no_memory();
-        b->block = larger;
-        b->block_capacity = b->block_size + size;
-    }
-    if (result != BITCASK_OK)
-        return result;
-    bc_hint_entry_encode(b->block + b->block_size, &e);
-    b->block_size += size;
-    b->block_count++;
-    b->header.tombstones += s->record.type == BC_RECORD_TOMBSTONE;
-    return BITCASK_OK;
+    return bc_hint_writer_put(&b->out, &e);
 }
 
 /* Both passes: the first notes, the second writes. */
@@ -183,9 +144,8 @@ static int pass(struct builder *b, bool writing)
             continue;
         uint32_t offset8 = (uint32_t)(s.offset / 8);
         if (!writing && result == BITCASK_OK) {
-            b->header.min_sequence =
-                b->header.min_sequence == 0 ? s.record.sequence : BC_MIN(b->header.min_sequence, s.record.sequence);
-            b->header.max_sequence = BC_MAX(b->header.max_sequence, s.record.sequence);
+            b->min_sequence = b->min_sequence == 0 ? s.record.sequence : BC_MIN(b->min_sequence, s.record.sequence);
+            b->max_sequence = BC_MAX(b->max_sequence, s.record.sequence);
             result = note_key(b, &s, scratch);
         } else if (result == BITCASK_OK && (b->last[offset8 / 8] & (1U << (offset8 % 8))) != 0) {
             result = put_entry(b, &s);
@@ -204,27 +164,6 @@ static int pass(struct builder *b, bool writing)
     return result;
 }
 
-static int write_hint(struct builder *b, const char *tmp)
-{
-    const struct bc_io *io = b->dir->io;
-    int result = pass(b, true);
-    if (result == BITCASK_OK)
-        result = put_block(b);
-    if (result != BITCASK_OK)
-        return result;
-    char head[BC_HINT_HEADER];
-    bc_hint_header_encode(head, &b->header);
-    struct bc_io_slice slice = {head, sizeof head};
-    int error = io->write(io->ctx, b->out, 0, &slice, 1);
-    if (error == 0)
-        error = io->sync(io->ctx, b->out);
-    char name[BC_NAME_SIZE];
-    bc_hint_name(name, b->file.id);
-    if (error == 0)
-        error = io->rename(io->ctx, b->dir->fd, tmp, name);
-    return error == 0 ? BITCASK_OK : bc_fail_io(error, name, "cannot write the hint file");
-}
-
 static int build(struct builder *b)
 {
     const struct bc_io *io = b->dir->io;
@@ -236,28 +175,22 @@ static int build(struct builder *b)
     b->last = bc_alloc_zero(b->allocator, (size_t)(b->end / 64 + 1), 1);
     if (b->table == NULL || b->last == NULL)
         return no_memory();
-    b->header = (struct bc_hint_header){.data = b->file, .data_end = b->end, .size = BC_HINT_HEADER};
     int result = pass(b, false);
     if (result != BITCASK_OK)
         return result;
-    char tmp[BC_NAME_SIZE];
-    bc_hint_tmp_name(tmp, b->file.id);
-    result = bc_directory_unlink(b->dir, tmp);
+    result = bc_hint_writer_begin(&b->out, b->dir, b->allocator, &b->file);
     if (result == BITCASK_OK)
-        result = bc_directory_open_file(b->dir, tmp, BC_IO_WRITE | BC_IO_CREATE | BC_IO_EXCLUSIVE, &b->out);
-    if (result != BITCASK_OK)
-        return result;
-    result = write_hint(b, tmp);
-    io->close(io->ctx, b->out);
-    if (result != BITCASK_OK)
-        (void)io->unlink(io->ctx, b->dir->fd, tmp);
+        result = pass(b, true);
+    if (result == BITCASK_OK)
+        result = bc_hint_writer_finish(&b->out, b->end, b->min_sequence, b->max_sequence);
+    bc_hint_writer_end(&b->out);
     return result;
 }
 
 int bc_hint_build(const struct bc_directory *dir, const bitcask_allocator *a, const struct bc_uuid *store,
                   const struct bc_file_name *file, uint64_t end, const _Atomic(bool) *stop)
 {
-    struct builder b = {.dir = dir, .allocator = a, .stop = stop, .file = *file, .end = end, .fd = -1, .out = -1};
+    struct builder b = {.dir = dir, .allocator = a, .stop = stop, .file = *file, .end = end, .fd = -1};
     struct bc_io_stat st;
     int result = bc_datafile_open(dir, store, file, 0, &b.fd, &st);
     if (result != BITCASK_OK)
@@ -266,6 +199,5 @@ int bc_hint_build(const struct bc_directory *dir, const bitcask_allocator *a, co
     dir->io->close(dir->io->ctx, b.fd);
     bc_free(a, b.table);
     bc_free(a, b.last);
-    bc_free(a, b.block);
     return result;
 }

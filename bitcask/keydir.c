@@ -254,6 +254,15 @@ enum bc_moved bc_keydir_move(struct bc_keydir *k, uint64_t hash, const struct bc
 
 bool bc_keydir_stands(struct bc_keydir *k, uint64_t hash, const struct bc_entry *at)
 {
+    struct bc_entry e[BC_KEYDIR_CANDIDATES];
+    unsigned pin = bc_pins_enter(k->pins);
+    unsigned count = bc_keydir_lookup(k, hash, e);
+    bc_pins_leave(k->pins, pin);
+    for (unsigned i = 0; i < BC_MIN(count, BC_KEYDIR_CANDIDATES); i++)
+        if (e[i].file == at->file && e[i].offset == at->offset)
+            return true;
+    if (count <= BC_KEYDIR_CANDIDATES)
+        return false;
     struct bc_shard *s = bc_shard_of(k, hash);
     uint32_t position;
     pthread_mutex_lock(&s->mutex);

@@ -6,6 +6,7 @@
 #include "bitcask/error.h"
 #include "bitcask/hintfile.h"
 #include "bitcask/merge_internal.h"
+#include "bitcask/scan.h"
 
 /* Left to everybody else on a file system that a step fills. */
 #define FREE_SPACE_MIN (16ULL << 20)
@@ -100,20 +101,54 @@ static int read_inputs(struct bc_merge_step *s)
 
 /* ---- output ---- */
 
-/* The output is on disk, was read back from there, and is in the file table, where nobody sees it yet. Building its hint reads
- * it back: every CRC of it is checked, and what the hint says is true when it is named, as the file will not change. */
+/* Every byte of the output is read from the disk and checked: a merge must not launder rot. */
+static int read_back(struct bc_merge_step *s)
+{
+    struct bc_merger *m = s->m;
+    struct bc_scan scan;
+    uint64_t records = 0;
+    (void)m->dir->io->drop_cache(m->dir->io->ctx, s->out.fd, 0, s->out.end);
+    int result = bc_scan_init(&scan, m->dir->io, m->allocator, s->out.fd, &s->out.name, BC_DATA_START, s->out.end);
+    if (result != BITCASK_OK)
+        return result;
+    enum bc_scan_result scanned = BC_SCAN_END;
+    while (result == BITCASK_OK && (scanned = bc_scan_next(&scan)) == BC_SCAN_RECORD && scan.value_ok) {
+        records++;
+        result = bc_merge_spend(s, scan.footprint);
+    }
+    char name[BC_NAME_SIZE];
+    bc_data_name(name, s->out.name.id);
+    if (result == BITCASK_OK && scanned == BC_SCAN_FAILED)
+        result = bitcask_last_error()->result;
+    else if (result == BITCASK_OK && (scanned != BC_SCAN_END || records != s->out.records))
+        result = bc_fail(BITCASK_IO, 0, name, scan.next, "%s: a merge's output is not on disk as it was written, at byte %llu",
+                         name, (unsigned long long)scan.next);
+    bc_scan_free(&scan);
+    return result;
+}
+
+/* The hint may be named now: the output is durable and its end is fixed. Where a key may stand in it twice a scan sorts it out.
+ */
+static int finish_hint(struct bc_merge_step *s)
+{
+    struct bc_merger *m = s->m;
+    if (!s->hint_spoiled)
+        return bc_hint_writer_finish(&s->hint, s->out.end, s->out.min_sequence, s->out.max_sequence);
+    bc_hint_writer_end(&s->hint);
+    return bc_hint_build(m->dir, m->allocator, &m->files->store, &s->out.name, s->out.end, NULL);
+}
+
+/* The output is on disk, was read back from there, and is in the file table, where nobody sees it yet. */
 static int finish_output(struct bc_merge_step *s)
 {
     if (!s->making)
         return BITCASK_OK;
     struct bc_merger *m = s->m;
-    const struct bc_io *io = m->dir->io;
     int result = bc_merge_output_finish(&s->out);
-    if (result != BITCASK_OK)
-        return result;
-    (void)io->drop_cache(io->ctx, s->out.fd, 0, s->out.end);
-    result = bc_hint_build(m->dir, m->allocator, &m->files->store, &s->out.name, s->out.end, NULL);
-    s->hint = result == BITCASK_OK;
+    if (result == BITCASK_OK)
+        result = read_back(s);
+    if (result == BITCASK_OK)
+        result = finish_hint(s);
     if (result != BITCASK_OK)
         return result;
     struct bc_manifest_file listed = {.name = s->out.name,
@@ -272,6 +307,8 @@ static int run(struct bc_merge_step *s, struct bc_merge_done *done)
 {
     struct bc_merger *m = s->m;
     int result = prepare(s);
+    if (s->making)
+        bc_hint_writer_end(&s->hint);
     if (result == BITCASK_OK)
         finish(s, done);
     else
@@ -300,6 +337,9 @@ int bc_merge_step(struct bc_merger *m, const struct bc_merge_wish *wish, struct 
     s->wish = wish;
     s->now_ms = bc_clock_now(m->clock);
     s->out.fd = -1;
+    s->hint.fd = -1;
+    s->hint.dir = m->dir;
+    s->hint.allocator = m->allocator;
     for (size_t i = 0; i < wish->count; i++)
         atomic_fetch_add(&m->running_total, atomic_load(&wish->files[i]->end));
     int result = run(s, done);

@@ -208,6 +208,10 @@ static int write_tombstone(struct bc_merge_step *s, const struct bc_merge_doubt 
     if (result == BITCASK_OK)
         result = bc_merge_output_put(&s->out, &tombstone, key, "", &offset);
     if (result == BITCASK_OK)
+        result = bc_merge_hint(s, &tombstone, key, offset);
+    /* A key that lived when its put was copied may have been deleted before its older tombstone was met. */
+    s->hint_spoiled = true;
+    if (result == BITCASK_OK)
         result = bc_merge_spend(s, bc_record_footprint(&tombstone));
     /* Another doubt with the same hash: of the same key, then it is older and hides nothing more; or not. */
     bool more = d + 1 < s->doubts + s->doubt_count && d[1].hash == d->hash;

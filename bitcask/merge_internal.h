@@ -2,6 +2,7 @@
 #ifndef BC_MERGE_INTERNAL_H
 #define BC_MERGE_INTERNAL_H
 
+#include "bitcask/hintwrite.h"
 #include "bitcask/merge.h"
 #include "bitcask/merge_output.h"
 
@@ -42,7 +43,8 @@ struct bc_merge_step {
     uint64_t live_bytes, live_keys, expiring_keys; /* copied */
     uint64_t unspent;                              /* bytes that the pace has not been told of */
     uint64_t total, read;                          /* for progress */
-    bool hint;                                     /* the output's was written */
+    struct bc_hint_writer hint;                    /* of the output */
+    bool hint_spoiled;                             /* some key may stand in it twice */
     struct bc_merge_done done;
 };
 
@@ -54,6 +56,8 @@ int bc_merge_read(struct bc_merge_step *, size_t input) bc_must_check;
 int bc_merge_spend(struct bc_merge_step *, uint64_t bytes) bc_must_check;
 /* The output, made when the first record needs it. */
 int bc_merge_need_output(struct bc_merge_step *) bc_must_check;
+/* The output's hint learns of a record that was written. OK, NO_SPACE, IO, NO_MEMORY. */
+int bc_merge_hint(struct bc_merge_step *, const struct bc_record *, const void *key, uint64_t offset) bc_must_check;
 /* Head and key of the record at an offset of an input, checked. key: BC_KEY_MAX bytes. OK, CORRUPT, IO. */
 int bc_merge_fetch_head(const struct bc_merge_step *, const struct bc_merge_input *, uint64_t offset, struct bc_record *ret,
                         void *ret_key) bc_must_check;

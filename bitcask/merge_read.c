@@ -25,18 +25,49 @@ static enum verdict judge_live(const struct bc_merge_step *s, uint64_t hash, int
     return s->wish->recent(s->wish->recent_arg, hash) ? VERDICT_LIVE : VERDICT_GONE;
 }
 
+/* The KeyDir's word on one record. */
+enum standing {
+    STANDING_HERE,      /* points to it */
+    STANDING_ELSEWHERE, /* knows the key, at another place */
+    STANDING_UNKNOWN    /* does not know the key */
+};
+
+/* A place belongs to one record, so most are settled by tag alone. Whether another key has the same tag matters only where the
+ * record would be kept for the sake of an unknown key. */
+static enum standing stand(const struct bc_merge_step *s, const struct bc_merge_input *in, uint64_t hash, const void *key,
+                           const struct bc_record *r, uint64_t offset, int64_t *ret_expire_at_ms)
+{
+    struct bc_entry e[BC_KEYDIR_CANDIDATES];
+    unsigned pin = bc_pins_enter(s->m->files->pins);
+    unsigned count = bc_keydir_lookup(s->m->keydir, hash, e);
+    bc_pins_leave(s->m->files->pins, pin);
+    for (unsigned i = 0; i < BC_MIN(count, BC_KEYDIR_CANDIDATES); i++) {
+        if (e[i].file != in->file->index || e[i].offset != offset)
+            continue;
+        *ret_expire_at_ms = r->expire_at_ms;
+        return STANDING_HERE;
+    }
+    if (count == 0)
+        return STANDING_UNKNOWN;
+    bool hides = r->type == BC_RECORD_TOMBSTONE || (r->flags & BC_RECORD_EXPIRES) != 0;
+    if (!hides && count <= BC_KEYDIR_CANDIDATES)
+        return STANDING_ELSEWHERE;
+    if (!bc_keydir_find(s->m->keydir, hash, key, r->key_size, &e[0], ret_expire_at_ms))
+        return STANDING_UNKNOWN;
+    return e[0].file == in->file->index && e[0].offset == offset ? STANDING_HERE : STANDING_ELSEWHERE;
+}
+
 /* A put of which the KeyDir knows no key is older than some tombstone. Had it an expiry, it may be the one that was swept. */
 static enum verdict judge(const struct bc_merge_step *s, const struct bc_merge_input *in, uint64_t hash, const void *key,
                           const struct bc_record *r, uint64_t offset)
 {
-    struct bc_entry e;
-    int64_t expire_at_ms;
-    bool found = bc_keydir_find(s->m->keydir, hash, key, r->key_size, &e, &expire_at_ms);
+    int64_t expire_at_ms = 0;
+    enum standing standing = stand(s, in, hash, key, r, offset, &expire_at_ms);
     if (r->type == BC_RECORD_TOMBSTONE)
-        return found ? VERDICT_DEAD : VERDICT_DOUBT;
-    if (found && e.file == in->file->index && e.offset == offset)
+        return standing == STANDING_UNKNOWN ? VERDICT_DOUBT : VERDICT_DEAD;
+    if (standing == STANDING_HERE)
         return judge_live(s, hash, expire_at_ms);
-    return found || (r->flags & BC_RECORD_EXPIRES) == 0 ? VERDICT_DEAD : VERDICT_DOUBT;
+    return standing == STANDING_UNKNOWN && (r->flags & BC_RECORD_EXPIRES) != 0 ? VERDICT_DOUBT : VERDICT_DEAD;
 }
 
 int bc_merge_spend(struct bc_merge_step *s, uint64_t bytes)
@@ -75,8 +106,23 @@ int bc_merge_need_output(struct bc_merge_step *s)
         s->making = true;
         result = bc_merge_output_make(&s->out, m->dir, m->allocator, h, bytes);
     }
+    if (result == BITCASK_OK)
+        result = bc_hint_writer_begin(&s->hint, m->dir, m->allocator, &h->name);
     bc_free(m->allocator, h);
     return result;
+}
+
+int bc_merge_hint(struct bc_merge_step *s, const struct bc_record *r, const void *key, uint64_t offset)
+{
+    struct bc_hint_entry e = {.sequence = r->sequence,
+                              .offset = offset,
+                              .expire_at_ms = r->expire_at_ms,
+                              .value_size = r->value_size,
+                              .key_size = r->key_size,
+                              .type = r->type,
+                              .flags = r->flags,
+                              .key = key};
+    return bc_hint_writer_put(&s->hint, &e);
 }
 
 /* ---- copying ---- */
@@ -140,6 +186,8 @@ static int copy_record(struct bc_merge_step *s, const struct bc_merge_input *in,
                                       bc_record_seed(in->file->name.nonce, offset), ret_to, &good);
     if (result == BITCASK_OK && !good)
         result = damaged(in, offset);
+    if (result == BITCASK_OK)
+        result = bc_merge_hint(s, r, key, *ret_to);
     s->live_bytes += footprint;
     s->live_keys++;
     s->expiring_keys += (r->flags & BC_RECORD_EXPIRES) != 0;
@@ -172,11 +220,11 @@ static int copy_from_file(struct bc_merge_step *s, const struct bc_merge_input *
 
 /* ---- one record ---- */
 
-static int consider(struct bc_merge_step *s, size_t input, const struct bc_record *r, const void *key, const void *value,
-                    uint64_t offset, bool whole)
+static int consider(struct bc_merge_step *s, size_t input, const struct bc_record *r, uint64_t hash, const void *key,
+                    const void *value, uint64_t offset, bool whole)
 {
     const struct bc_merge_input *in = &s->inputs[input];
-    uint64_t hash = bc_keydir_hash(s->m->keydir, key, r->key_size), to = 0;
+    uint64_t to = 0;
     enum verdict verdict = judge(s, in, hash, key, r, offset);
     int result = BITCASK_OK;
     if (verdict == VERDICT_LIVE && whole)
@@ -192,31 +240,69 @@ static int consider(struct bc_merge_step *s, size_t input, const struct bc_recor
 
 /* ---- by scan: every byte of the file must be a record's ---- */
 
+/* Some records whose bytes stay where they are, while their slots come from memory together. */
+#define AHEAD 16U
+
+struct ahead {
+    struct bc_record record;
+    const void *key, *value;
+    uint64_t offset, hash;
+};
+
+static int consider_all(struct bc_merge_step *s, size_t input, const struct ahead *ahead, size_t *count)
+{
+    int result = BITCASK_OK;
+    for (size_t i = 0; i < *count && result == BITCASK_OK; i++) {
+        const struct ahead *a = &ahead[i];
+        result = consider(s, input, &a->record, a->hash, a->key, a->value, a->offset, true);
+    }
+    *count = 0;
+    return result;
+}
+
+static struct ahead look_ahead(const struct bc_merge_step *s, const struct bc_scan *scan)
+{
+    uint64_t hash = bc_keydir_hash(s->m->keydir, scan->key, scan->record.key_size);
+    bc_keydir_prefetch(s->m->keydir, hash);
+    return (struct ahead){scan->record, scan->key, scan->value, scan->offset, hash};
+}
+
+static int read_records(struct bc_merge_step *s, size_t input, struct bc_scan *scan)
+{
+    const struct bc_merge_input *in = &s->inputs[input];
+    struct ahead ahead[AHEAD];
+    size_t count = 0;
+    uint64_t before = s->read;
+    enum bc_scan_result scanned = BC_SCAN_END;
+    int result = BITCASK_OK;
+    while (result == BITCASK_OK && (scanned = bc_scan_next(scan)) == BC_SCAN_RECORD) {
+        if (!scan->value_ok)
+            return damaged(in, scan->offset);
+        if (scan->record.type == BC_RECORD_PUT || scan->record.type == BC_RECORD_TOMBSTONE)
+            ahead[count++] = look_ahead(s, scan);
+        if (count == AHEAD || !bc_scan_keeps(scan))
+            result = consider_all(s, input, ahead, &count);
+        s->read = before + scan->next;
+        s->done.bytes_read += scan->footprint;
+        if (result == BITCASK_OK)
+            result = bc_merge_spend(s, scan->footprint);
+    }
+    if (result == BITCASK_OK)
+        result = consider_all(s, input, ahead, &count);
+    if (result == BITCASK_OK && scanned == BC_SCAN_FAILED)
+        result = bitcask_last_error()->result;
+    return result == BITCASK_OK && scanned == BC_SCAN_BAD ? damaged(in, scan->next) : result;
+}
+
 static int read_by_scan(struct bc_merge_step *s, size_t input)
 {
     const struct bc_merge_input *in = &s->inputs[input];
-    uint64_t before = s->read;
     struct bc_scan scan;
     int result = bc_scan_init(&scan, s->m->dir->io, s->m->allocator, in->fd, &in->file->name, BC_DATA_START,
                               atomic_load(&in->file->end));
     if (result != BITCASK_OK)
         return result;
-    enum bc_scan_result scanned = BC_SCAN_END;
-    while (result == BITCASK_OK && (scanned = bc_scan_next(&scan)) == BC_SCAN_RECORD) {
-        if (!scan.value_ok) {
-            result = damaged(in, scan.offset);
-            break;
-        }
-        s->read = before + scan.next;
-        s->done.bytes_read += scan.footprint;
-        result = bc_merge_spend(s, scan.footprint);
-        if (result == BITCASK_OK && (scan.record.type == BC_RECORD_PUT || scan.record.type == BC_RECORD_TOMBSTONE))
-            result = consider(s, input, &scan.record, scan.key, scan.value, scan.offset, true);
-    }
-    if (result == BITCASK_OK && scanned == BC_SCAN_FAILED)
-        result = bitcask_last_error()->result;
-    if (result == BITCASK_OK && scanned == BC_SCAN_BAD)
-        result = damaged(in, scan.next);
+    result = read_records(s, input, &scan);
     bc_scan_free(&scan);
     return result;
 }
@@ -240,7 +326,8 @@ static int consider_entries(const struct bc_hint_entry *entries, size_t count, v
                               .key_size = e->key_size,
                               .value_size = e->value_size,
                               .expire_at_ms = e->expire_at_ms};
-        result = consider(h->step, h->input, &r, e->key, NULL, e->offset, false);
+        uint64_t hash = bc_keydir_hash(h->step->m->keydir, e->key, e->key_size);
+        result = consider(h->step, h->input, &r, hash, e->key, NULL, e->offset, false);
     }
     return result;
 }
@@ -264,6 +351,7 @@ static int read_by_hint(struct bc_merge_step *s, size_t input, bool *ret_done)
     }
     s->move_count = moves;
     s->doubt_count = doubts;
+    s->hint_spoiled |= s->live_keys != keys;
     s->live_bytes = bytes;
     s->live_keys = keys;
     s->expiring_keys = expiring;

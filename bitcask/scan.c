@@ -147,6 +147,17 @@ enum bc_scan_result bc_scan_next(struct bc_scan *s)
     return BC_SCAN_RECORD;
 }
 
+bool bc_scan_keeps(const struct bc_scan *s)
+{
+    struct bc_record r;
+    uint64_t have_end = s->buffer_offset + s->filled;
+    if (s->next < s->buffer_offset || s->next + BC_RECORD_HEADER + BC_LINK_VALUE > have_end)
+        return false;
+    size_t size = (size_t)(have_end - s->next);
+    return bc_record_peek(&r, s->buffer + (s->next - s->buffer_offset), size) &&
+           bc_record_head_size(&r) + r.key_size + (uint64_t)r.value_size <= size;
+}
+
 enum bc_scan_result bc_scan_resync(struct bc_scan *s)
 {
     enum bc_scan_result result = BC_SCAN_BAD;

@@ -42,6 +42,8 @@ enum bc_scan_result {
 int bc_scan_init(struct bc_scan *, const struct bc_io *, const bitcask_allocator *, int fd, const struct bc_file_name *,
                  uint64_t start, uint64_t limit) bc_must_check;
 enum bc_scan_result bc_scan_next(struct bc_scan *) bc_must_check;
+/* Whether the next call leaves the keys and values of earlier ones where they are. */
+bool bc_scan_keeps(const struct bc_scan *);
 /* After BAD: the first record from there on whose head and value are both good: what is left of a damaged file. */
 enum bc_scan_result bc_scan_resync(struct bc_scan *) bc_must_check;
 /* After BAD: whether every byte from next to limit is zero, as prepared space is. */
