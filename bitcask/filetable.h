@@ -47,6 +47,7 @@ struct bc_file {
     _Atomic uint64_t expiring_keys;   /* of the live ones, those that have an expiry */
     _Atomic int64_t latest_expiry_ms; /* no live key of it expires later */
     _Atomic uint64_t tombstone_bytes; /* dead bytes that only a merge may drop, and not any merge */
+    uint64_t asked_at;                /* of a merge's output that kept tombstones: which step it was, from 1 on */
     uint64_t mean_sequence;           /* of a merge's output: of its records; 0: not known, then the middle has to do */
     atomic_bool barred;               /* a merge met damage in it: none takes it again by itself */
     _Atomic uint64_t min_sequence, max_sequence; /* 0 and 0: no record yet */

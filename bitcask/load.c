@@ -45,6 +45,8 @@ static int load_entries(const struct bc_hint_entry *entries, size_t count, void 
                              .offset = h->offset,
                              .footprint = bc_record_footprint(&r),
                              .flags = h->type == BC_RECORD_TOMBSTONE ? BC_ENTRY_TOMBSTONE : 0};
+        if (h->type == BC_RECORD_TOMBSTONE)
+            atomic_fetch_add_explicit(&t->file->tombstone_bytes, e.footprint, memory_order_relaxed);
         int result = bc_keydir_load(keydir, hashes[i], h->key, h->key_size, h->sequence, &e, h->expire_at_ms);
         if (result != BITCASK_OK)
             return result;
@@ -56,6 +58,8 @@ static int load_record(const struct target *t, const struct bc_scan *s)
 {
     struct bc_keydir *keydir = t->load->keydir;
     uint32_t flags = s->record.type == BC_RECORD_TOMBSTONE ? BC_ENTRY_TOMBSTONE : 0;
+    if (flags != 0)
+        atomic_fetch_add_explicit(&t->file->tombstone_bytes, s->footprint, memory_order_relaxed);
     if (!s->value_ok) {
         /* Its key is known: it shadows older versions and answers CORRUPT. */
         flags |= BC_ENTRY_CORRUPT;
@@ -150,6 +154,7 @@ static int load_opened(struct bc_load *load, struct bc_file *f, const struct bc_
     if (result != BITCASK_OK || valid)
         return result;
     atomic_store(&f->needs_hint, true);
+    atomic_store(&f->tombstone_bytes, 0); /* what a hint that proved wrong has told */
     return load_by_scan(load, f, h->fd);
 }
 

@@ -168,6 +168,7 @@ static int finish_output(struct bc_merge_step *s)
     atomic_store(&s->out_file->expiring_keys, s->expiring_keys);
     atomic_store(&s->out_file->latest_expiry_ms, latest);
     atomic_store(&s->out_file->tombstone_bytes, s->out.tombstone_bytes);
+    s->out_file->asked_at = s->out.tombstones > 0 ? atomic_load(&m->steps) + 1 : 0;
     s->out_file->mean_sequence = (uint64_t)(s->out.sum_of_sequences / (double)BC_MAX(s->out.records, 1));
     return BITCASK_OK;
 }

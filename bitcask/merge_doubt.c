@@ -11,8 +11,10 @@
 #include "bitcask/hintfile.h"
 #include "bitcask/merge_internal.h"
 
-/* Without thoroughness the hints of other files are read if they are no more than this, or than the inputs. */
+/* Without thoroughness the hints of other files are read if they are no more than this, than the inputs, or than this much for
+ * each tombstone that might go. */
 #define HINTS_CHEAP (64ULL << 20)
+#define HINT_BYTES_A_DOUBT 512U
 
 static int no_memory(void)
 {
@@ -162,7 +164,7 @@ static int ask_all(struct bc_merge_step *s, const struct others *o)
     uint64_t cost = 0;
     for (size_t i = 0; i < o->count && !s->wish->thorough; i++)
         cost += o->files[i].sealed ? hint_size(s, &o->files[i]) : 0;
-    bool cheap = cost <= BC_MAX(HINTS_CHEAP, s->total);
+    bool cheap = cost <= BC_MAX(BC_MAX(HINTS_CHEAP, s->total), s->doubt_count * HINT_BYTES_A_DOUBT);
     int result = BITCASK_OK;
     for (size_t i = 0; i < o->count && result == BITCASK_OK; i++) {
         if (cheap)

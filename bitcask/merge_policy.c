@@ -13,7 +13,7 @@
 static uint64_t gain(const struct bc_merge_candidate *c)
 {
     uint64_t dead = c->records - BC_MIN(c->live, c->records);
-    uint64_t stays = LINK_FOOTPRINT + (c->oldest ? 0 : c->tombstones);
+    uint64_t stays = LINK_FOOTPRINT + (c->asked ? c->tombstones : 0);
     dead = c->expired ? c->records : dead;
     return dead - BC_MIN(dead, stays);
 }
@@ -116,11 +116,12 @@ size_t bc_merge_choose(const struct bc_merge_policy *p, struct bc_merge_candidat
     (void)t;
     qsort(c, count, sizeof *c, by_score);
     size_t chosen = 0;
-    uint64_t live = 0, size = 0;
+    /* Each record of an input may take memory, also one that is not copied. */
+    uint64_t live = 0, size = 0, size_max = BC_MIN(p->max_merge_size, p->output_max * 4);
     for (size_t i = 0; i < count && chosen < max; i++) {
         uint64_t more = c[i].expired ? 0 : c[i].live;
         /* A file that is larger than a step alone still goes, by itself: it must not stand in the way of all others. */
-        bool fits = chosen == 0 || (live + more <= p->output_max && size + c[i].records <= p->max_merge_size);
+        bool fits = chosen == 0 || (live + more <= p->output_max && size + c[i].records <= size_max);
         bool spent = more == 0;
         if (c[i].reasons == 0 || !fits || (chosen > 0 && !spent && !similar(c[i].age, c[0].age)))
             continue;

@@ -37,7 +37,7 @@ struct bc_merge_candidate {
     uint64_t tombstones; /* of dead ones that may have to stay */
     uint64_t age;        /* bytes, or any unit that is the same for all */
     bool expired;        /* every live record has expired */
-    bool oldest;         /* no other file has older records: its tombstones can go */
+    bool asked;          /* a merge has just found that its tombstones must stay */
     bool barred;
     /* The verdict: */
     uint32_t reasons; /* BITCASK_MERGE_BECAUSE_* */

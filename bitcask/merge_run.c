@@ -7,6 +7,7 @@
 
 #define ROUNDS_MAX 4U /* what a first round had to keep for the sake of files that it took later */
 #define LINK_FOOTPRINT 56U
+#define ASK_AGAIN 32U /* so many steps later what kept a tombstone may be gone */
 
 void bc_merge_configure(struct bc_merger *m, const bitcask_options *o)
 {
@@ -58,7 +59,7 @@ struct gathering {
     struct bc_merge_candidate *list;
     size_t count, capacity;
     struct bc_merge_totals totals;
-    uint64_t next_sequence, oldest; /* lowest sequence of all files, and the second lowest */
+    uint64_t next_sequence;
     int64_t now_ms;
 };
 
@@ -69,8 +70,6 @@ static int gather(struct bc_file *f, void *arg)
     uint64_t min_sequence = atomic_load(&f->min_sequence), live_keys = atomic_load(&f->live_keys);
     g->totals.records += records;
     g->totals.live += live;
-    if (min_sequence != 0)
-        g->oldest = BC_MIN(g->oldest, min_sequence);
     if (atomic_load(&f->state) != BC_FILE_SEALED)
         return 0;
     if (g->count == g->capacity) {
@@ -94,6 +93,7 @@ static int gather(struct bc_file *f, void *arg)
         .tombstones = atomic_load(&f->tombstone_bytes),
         .age = g->next_sequence - BC_MIN(middle, g->next_sequence),
         .expired = expired,
+        .asked = f->asked_at != 0 && atomic_load(&g->m->steps) < f->asked_at + ASK_AGAIN,
         .barred = atomic_load(&f->barred),
     };
     return 0;
@@ -101,15 +101,12 @@ static int gather(struct bc_file *f, void *arg)
 
 int bc_merge_candidates(struct bc_merger *m, struct bc_merge_candidate **ret, size_t *ret_count, struct bc_merge_totals *totals)
 {
-    struct gathering g = {
-        .m = m, .next_sequence = bc_log_sequence(m->log), .oldest = UINT64_MAX, .now_ms = bc_clock_now(m->clock)};
+    struct gathering g = {.m = m, .next_sequence = bc_log_sequence(m->log), .now_ms = bc_clock_now(m->clock)};
     int result = bc_filetable_each(m->files, gather, &g);
     if (result != BITCASK_OK) {
         bc_free(m->allocator, g.list);
         return result;
     }
-    for (size_t i = 0; i < g.count; i++)
-        g.list[i].oldest = atomic_load(&((struct bc_file *)g.list[i].file)->min_sequence) <= g.oldest;
     struct bc_merge_policy policy = bc_merge_policy_of(m);
     bc_merge_judge(&policy, g.list, g.count, &g.totals);
     *ret = g.list;
@@ -190,7 +187,8 @@ static int round_of_all(struct running *r, unsigned round)
         const struct bc_merge_candidate *c = &r->list[i];
         if (!is_wanted(r, c, round))
             continue;
-        if (count > 0 && (live + c->live > output_max || count == BC_MERGE_INPUTS_MAX)) {
+        bool full = live + c->live > output_max || bytes + c->records > 4 * output_max || count == BC_MERGE_INPUTS_MAX;
+        if (count > 0 && full) {
             result = step(r, files, count, bytes);
             live = bytes = count = 0;
         }
