@@ -120,7 +120,7 @@ static bool has_option(const struct cli_command *command, const char *name)
 
 static bool is_free_text(const struct help_option *option)
 {
-    static const char *const known[] = {"option", "color", "dir", "print-completion"};
+    static const char *const known[] = {"option", "color", "dir", "format", "print-completion"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(option->name, known[i]) == 0)
             return false;
@@ -182,6 +182,10 @@ static void print_bash(const struct cli_command *const *commands, size_t count)
               "        COMPREPLY=($(compgen -W 'auto always never' -- \"$cur\"))\n"
               "        return\n"
               "        ;;\n"
+              "    --format)\n"
+              "        COMPREPLY=($(compgen -W 'json db lmdb resp' -- \"$cur\"))\n"
+              "        return\n"
+              "        ;;\n"
               "    --print-completion)\n"
               "        COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$cur\"))\n"
               "        return\n"
@@ -241,6 +245,8 @@ static void zsh_options(const char *help, const char *indent)
             cli_print(")");
         } else if (strcmp(option.name, "color") == 0) {
             cli_print(":when:(auto always never)");
+        } else if (strcmp(option.name, "format") == 0) {
+            cli_print(":name:(json db lmdb resp)");
         } else if (strcmp(option.name, "print-completion") == 0) {
             cli_print(":shell:(bash zsh fish)");
         } else if (strcmp(option.name, "dir") == 0) {
@@ -295,6 +301,15 @@ static void print_zsh(const struct cli_command *const *commands, size_t count)
 
 /* ---- fish ---- */
 
+/* In fish a quote inside of quotes has a backslash before it, too. */
+static void fish_quoted(const char *text, size_t length)
+{
+    cli_print("'");
+    for (size_t i = 0; i < length; i++)
+        cli_print("%s%c", strchr("'\\", text[i]) ? "\\" : "", text[i]);
+    cli_print("'");
+}
+
 static void fish_options(const char *help, const char *condition)
 {
     struct help_option option;
@@ -309,6 +324,8 @@ static void fish_options(const char *help, const char *condition)
             cli_print("'");
         } else if (strcmp(option.name, "color") == 0) {
             cli_print(" -x -a 'auto always never'");
+        } else if (strcmp(option.name, "format") == 0) {
+            cli_print(" -x -a 'json db lmdb resp'");
         } else if (strcmp(option.name, "print-completion") == 0) {
             cli_print(" -x -a 'bash zsh fish'");
         } else if (strcmp(option.name, "dir") == 0) {
@@ -317,11 +334,8 @@ static void fish_options(const char *help, const char *condition)
             cli_print(" -x");
         }
         if (option.text_length > 0) {
-            /* In fish a quote inside of quotes has a backslash before it, too. */
-            cli_print(" -d '");
-            for (size_t i = 0; i < option.text_length; i++)
-                cli_print("%s%c", strchr("'\\", option.text[i]) ? "\\" : "", option.text[i]);
-            cli_print("'");
+            cli_print(" -d ");
+            fish_quoted(option.text, option.text_length);
         }
         cli_print("\n");
     }
@@ -332,8 +346,11 @@ static void print_fish(const struct cli_command *const *commands, size_t count)
     cli_print("# fish completion for bitcask; made by: bitcask --print-completion fish\n\n"
               "complete -c bitcask -f\n");
     fish_options(tool_help, "__fish_use_subcommand");
-    for (size_t i = 0; i < count; i++)
-        cli_print("complete -c bitcask -n __fish_use_subcommand -a %s -d '%s'\n", commands[i]->name, commands[i]->summary);
+    for (size_t i = 0; i < count; i++) {
+        cli_print("complete -c bitcask -n __fish_use_subcommand -a %s -d ", commands[i]->name);
+        fish_quoted(commands[i]->summary, strlen(commands[i]->summary));
+        cli_print("\n");
+    }
     for (size_t i = 0; i < count; i++) {
         char condition[64];
         snprintf(condition, sizeof condition, "__fish_seen_subcommand_from %s", commands[i]->name);

@@ -6,8 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tools/base64.h"
 #include "tools/cli.h"
 
+/* A longer text goes as base64: with every character escaped it would take six times its length. */
+#define JSON_TEXT_MAX ((size_t)1 << 30)
+
+static bool quiet_pipe;
 static int output_errno; /* of the first write that failed */
 
 static bool failed_before(void)
@@ -109,46 +114,55 @@ bool cli_is_utf8(const void *data, size_t size)
     return true;
 }
 
+/* What a character, or one byte of it, is in a JSON string. Returns how many of bytes were taken. */
+static size_t json_character(const unsigned char *bytes, size_t size, char *text, size_t *length)
+{
+    size_t taken = control(bytes, size);
+    if (taken > 0) {
+        unsigned code = bytes[taken - 1];
+        const char escaped[] = {'\\', 'u', '0', '0', "0123456789abcdef"[code >> 4], "0123456789abcdef"[code & 15]};
+        memcpy(text, escaped, sizeof escaped);
+        *length = sizeof escaped;
+        return taken;
+    }
+    *length = 0;
+    if (bytes[0] == '"' || bytes[0] == '\\')
+        text[(*length)++] = '\\';
+    text[(*length)++] = (char)bytes[0];
+    return 1;
+}
+
 void cli_write_json(const void *data, size_t size)
 {
     const unsigned char *bytes = data;
-    if (failed_before())
-        return;
-    putchar('"');
-    for (size_t i = 0; i < size && !ferror(stdout); i++) {
-        size_t length = control(bytes + i, size - i);
-        if (length > 0)
-            printf("\\u%04x", (unsigned)bytes[i + length - 1]);
-        else if (bytes[i] == '"' || bytes[i] == '\\')
-            printf("\\%c", bytes[i]);
-        else
-            putchar(bytes[i]);
-        i += length > 1 ? length - 1 : 0;
+    char text[4096];
+    size_t used = 0, length;
+    text[used++] = '"';
+    for (size_t i = 0; i < size && !cli_output_failed(); used += length) {
+        if (used > sizeof text - 8) {
+            cli_write(text, used);
+            used = 0;
+        }
+        i += json_character(bytes + i, size - i, text + used, &length);
     }
-    putchar('"');
-    note_failure();
+    text[used++] = '"';
+    cli_write(text, used);
 }
 
 static void write_base64(const unsigned char *bytes, size_t size)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    if (failed_before())
-        return;
-    for (size_t i = 0; i < size && !ferror(stdout); i += 3) {
-        unsigned second = i + 1 < size ? bytes[i + 1] : 0;
-        unsigned third = i + 2 < size ? bytes[i + 2] : 0;
-        unsigned group = (unsigned)bytes[i] << 16 | second << 8 | third;
-        putchar(digits[group >> 18]);
-        putchar(digits[group >> 12 & 63]);
-        putchar(i + 1 < size ? digits[group >> 6 & 63] : '=');
-        putchar(i + 2 < size ? digits[group & 63] : '=');
+    enum { PIECE = 3072 };
+    char text[PIECE / 3 * 4];
+    for (size_t i = 0; i < size && !cli_output_failed(); i += PIECE) {
+        size_t part = size - i < PIECE ? size - i : PIECE;
+        base64_encode(bytes + i, part, text);
+        cli_write(text, base64_size(part));
     }
-    note_failure();
 }
 
 void cli_write_json_member(const char *name, const void *data, size_t size)
 {
-    if (cli_is_utf8(data, size)) {
+    if (size <= JSON_TEXT_MAX && cli_is_utf8(data, size)) {
         cli_print("\"%s\":", name);
         cli_write_json(data, size);
         return;
@@ -156,6 +170,11 @@ void cli_write_json_member(const char *name, const void *data, size_t size)
     cli_print("\"%s_b64\":\"", name);
     write_base64(data, size);
     cli_print("\"");
+}
+
+void cli_output_quiet_pipe(void)
+{
+    quiet_pipe = true;
 }
 
 bool cli_output_failed(void)
@@ -172,5 +191,7 @@ int cli_flush(void)
     }
     if (!failed)
         return CLI_OK;
+    if (quiet_pipe && output_errno == EPIPE)
+        return CLI_ERROR;
     return cli_say(CLI_ERROR, "stdout: %s", output_errno ? strerror(output_errno) : "write error");
 }

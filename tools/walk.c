@@ -5,11 +5,20 @@
 #include <string.h>
 
 #include "tools/output.h"
+#include "tools/progress.h"
 
 const struct option walk_options[] = {
     {"prefix", required_argument, NULL, 'p'}, {"first", required_argument, NULL, 'f'}, {"last", required_argument, NULL, 'l'},
     {"limit", required_argument, NULL, 'n'},  {"sorted", no_argument, NULL, 's'},      {"hex", no_argument, NULL, 'x'},
     {"json", no_argument, NULL, 'j'},         {"salvage", no_argument, NULL, 'S'},     {0},
+};
+
+const struct option walk_dump_options[] = {
+    {"format", required_argument, NULL, 'F'}, {"print", no_argument, NULL, 'P'},
+    {"prefix", required_argument, NULL, 'p'}, {"first", required_argument, NULL, 'f'},
+    {"last", required_argument, NULL, 'l'},   {"limit", required_argument, NULL, 'n'},
+    {"sorted", no_argument, NULL, 's'},       {"hex", no_argument, NULL, 'x'},
+    {"salvage", no_argument, NULL, 'S'},      {0},
 };
 
 const struct option walk_count_options[] = {
@@ -47,6 +56,12 @@ static int take(struct walk *walk, int option, struct texts *texts)
         return CLI_OK;
     case 'j':
         walk->json = true;
+        return CLI_OK;
+    case 'F':
+        walk->format = optarg;
+        return CLI_OK;
+    case 'P':
+        walk->printable = true;
         return CLI_OK;
     case 'S':
         walk->open_flags |= BITCASK_OPEN_SALVAGE;
@@ -96,7 +111,7 @@ void walk_free(struct walk *walk)
 
 static int each(struct walk *walk, bitcask_iter *iter, int (*item)(struct walk *walk, bitcask_iter *iter))
 {
-    while (!cli_output_failed()) {
+    while (!cli_output_failed() && !progress_interrupted()) {
         int result = bitcask_iter_next(iter);
         if (result != BITCASK_OK)
             return result == BITCASK_NOT_FOUND ? BITCASK_OK : result;
@@ -114,6 +129,8 @@ static int each(struct walk *walk, bitcask_iter *iter, int (*item)(struct walk *
 static int summary(const struct walk *walk)
 {
     int code = CLI_OK;
+    if (progress_interrupted())
+        code = cli_say(CLI_ERROR, "interrupted");
     if (walk->damaged > 0)
         code = cli_say(CLI_ERROR, "%ju records could not be read", (uintmax_t)walk->damaged);
     if (walk->left_out > 0)
@@ -131,6 +148,8 @@ int walk_run(struct walk *walk, int (*item)(struct walk *walk, bitcask_iter *ite
     bitcask_iter *iter;
     int result = bitcask_iter_new(db, &walk->options, &iter);
     if (result == BITCASK_OK) {
+        if (walk->begin)
+            walk->begin(walk, db);
         result = each(walk, iter, item);
         bitcask_iter_free(iter);
     }

@@ -31,6 +31,10 @@ _bitcask()
         COMPREPLY=($(compgen -W 'auto always never' -- "$cur"))
         return
         ;;
+    --format)
+        COMPREPLY=($(compgen -W 'json db lmdb resp' -- "$cur"))
+        return
+        ;;
     --print-completion)
         COMPREPLY=($(compgen -W 'bash zsh fish' -- "$cur"))
         return
@@ -40,10 +44,10 @@ _bitcask()
         COMPREPLY=($(compgen -d -- "$cur"))
         return
         ;;
-    --ttl | --expire-at | --prefix | --first | --last | --limit | --expiry-secs) return ;;
+    --ttl | --expire-at | --prefix | --first | --last | --limit | --database | --expiry-secs) return ;;
     esac
     case $command in
-    '') words='get put delete touch list scan count stat hint import-basho clear selftest help -q --quiet -V --version --print-completion -o --option -v --verbose -h --help' ;;
+    '') words='get put delete touch list scan count stat hint dump load import-basho clear selftest help -q --quiet -V --version --print-completion -o --option -v --verbose -h --help' ;;
     get) words='-x --hex --salvage -q --quiet -o --option -v --verbose -h --help' ;;
     put) words='-x --hex --ttl --expire-at --if-absent --if-present --sync -q --quiet -o --option -v --verbose -h --help' ;;
     delete) words='-x --hex --sync -q --quiet -o --option -v --verbose -h --help' ;;
@@ -53,13 +57,15 @@ _bitcask()
     count) words='--prefix -x --hex --salvage -q --quiet -o --option -v --verbose -h --help' ;;
     stat) words='--json --color -q --quiet -o --option -v --verbose -h --help' ;;
     hint) words='--all --json -q --quiet -v --verbose -h --help' ;;
+    dump) words='--format --print --prefix --first --last --limit --sorted -x --hex --salvage -q --quiet -o --option -v --verbose -h --help' ;;
+    load) words='--format --if-absent --database --last-wins -q --quiet -o --option -v --verbose -h --help' ;;
     import-basho) words='--expiry-secs --json -q --quiet -o --option -v --verbose -h --help' ;;
     clear) words='-y --yes -f --force -q --quiet -o --option -v --verbose -h --help' ;;
     selftest) words='-d --dir -q --quiet -o --option -v --verbose -h --help' ;;
     help) words='-h --help' ;;
     esac
     if [[ $command == help ]]; then
-        words='get put delete touch list scan count stat hint import-basho clear selftest help'
+        words='get put delete touch list scan count stat hint dump load import-basho clear selftest help'
     elif [[ -n $command && $cur != -* ]]; then
         compopt -o filenames
         COMPREPLY=($(compgen -d -- "$cur"))
