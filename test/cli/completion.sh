@@ -58,7 +58,9 @@ if command -v bash >/dev/null; then
     completes 'sync_mode= sync_interval_ms= sync_bytes=' bitcask put -o sync_
     completes 'always' bitcask stat --color al
     completes 'always' bitcask stat --color = al
-    completes 'delete' bitcask help d
+    completes 'delete dump' bitcask help d
+    completes 'json' bitcask dump --format js
+    completes 'lmdb' bitcask load --format = l
     completes 'get' bitcask -o no_mmap = true g
     mkdir "$work/directory"
     completes "$work/directory" bitcask get "$work/dir"
