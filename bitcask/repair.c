@@ -263,6 +263,11 @@ static int plan_tails(struct repair *p)
             result = plan_file(p, &p->check.reports[open[i]], plan);
         plan->end = end;
     }
+    /* What the first one may have behind the end that its successor knows never counted. */
+    if (p->plans[open[0]].end < first->walk.end && p->needed && result == BITCASK_OK) {
+        p->plans[open[0]].fate = FATE_REPLACED;
+        result = put_aside(p, first, true, true, "it goes on behind the end that the next file knows");
+    }
     if (is_void && p->needed && result == BITCASK_OK) {
         p->plans[open[1]].fate = FATE_DROPPED;
         result = put_aside(p, second, true, false, "the log file before it was cut, so it never counted");
