@@ -8,6 +8,8 @@
 #include "bitcask/verify_store.h"
 
 #define ROUNDS_BESIDE_A_WRITER 16U
+#define LEFTOVER_LOOKS 10U
+#define LEFTOVER_WAIT_US 50000U
 
 void bitcask_verify_options_init(bitcask_verify_options *options, size_t size)
 {
@@ -249,27 +251,50 @@ static bool in_use(const struct bc_manifest *m)
     return false;
 }
 
+static bool has_notes(const struct bc_findings *l)
+{
+    for (const struct bc_finding *f = l->first; f != NULL; f = f->next)
+        if (f->severity == BITCASK_FINDING_NOTE)
+            return true;
+    return false;
+}
+
+static int look_around(struct verification *v, struct bc_findings *l)
+{
+    struct bc_names now;
+    bool older;
+    bc_findings_free(l);
+    int result = bc_names_collect(&now, &v->dir, v->allocator, &v->manifest);
+    if (result == BITCASK_OK)
+        bc_names_judge(&now, &v->manifest, in_use(&v->manifest) ? NULL : &v->names, l, &older);
+    bc_names_free(&v->names);
+    v->names = now;
+    return result;
+}
+
 /* Again until the MANIFEST stands still, as a file that is made now is listed a moment later. While a file is open a writer may
- * be at work: what is unfinished is not left over. */
+ * be at work, and what is unfinished is not left over; one that has none open may be, too: what is left over stays as it is for
+ * a while. */
 static int check_names(struct verification *v)
 {
+    const struct bc_io *io = v->environment->io;
     struct bc_findings l;
     uint64_t generation = v->manifest.generation, before;
-    unsigned round = 0;
+    unsigned round = 0, waited = 0;
     int result;
+    bool again;
     bc_findings_init(&l, v->allocator);
     do {
-        struct bc_names now;
-        bool older;
         before = generation;
-        bc_findings_free(&l);
-        result = bc_names_collect(&now, &v->dir, v->allocator, &v->manifest);
-        if (result == BITCASK_OK)
-            bc_names_judge(&now, &v->manifest, in_use(&v->manifest) ? NULL : &v->names, &l, &older);
-        bc_names_free(&now);
+        result = look_around(v, &l);
         if (result == BITCASK_OK)
             result = read_again(v, &generation);
-    } while (result == BITCASK_OK && generation != before && ++round < ROUNDS_BESIDE_A_WRITER);
+        again = generation != before && ++round < ROUNDS_BESIDE_A_WRITER;
+        if (result == BITCASK_OK && generation == before && waited < LEFTOVER_LOOKS && has_notes(&l)) {
+            io->sleep_us(io->ctx, LEFTOVER_WAIT_US);
+            again = ++waited > 0;
+        }
+    } while (result == BITCASK_OK && again);
     if (result == BITCASK_OK && generation == before)
         result = deliver(v, &l);
     bc_findings_free(&l);

@@ -26,7 +26,7 @@ struct bc_hint_check {
     struct bc_file_name file;
     uint64_t end; /* of the data file */
     char name[BC_NAME_SIZE];
-    bool present; /* there is a hint file of any kind */
+    bool present; /* there is a hint file, and not one of an earlier end of the data file */
     bool usable;  /* it is this data file's, and intact */
     struct bc_hint_header header;
     char *entries; /* without block headers, one behind the other */

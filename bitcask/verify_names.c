@@ -5,14 +5,21 @@
 #include <string.h>
 
 #include "bitcask/error.h"
+#include "bitcask/format_hint.h"
 #include "bitcask/scan.h"
 
-static bool is_listed(const struct bc_manifest *m, uint64_t id)
+/* Ids ascend. NULL: not listed. */
+static const struct bc_manifest_file *find_listed(const struct bc_manifest *m, uint64_t id)
 {
-    for (size_t i = 0; i < m->count; i++)
-        if (m->files[i].name.id == id)
-            return true;
-    return false;
+    size_t from = 0, to = m->count;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (m->files[middle].name.id < id)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return from < m->count && m->files[from].name.id == id ? &m->files[from] : NULL;
 }
 
 static bool same_store(const struct bc_uuid *a, const struct bc_uuid *b)
@@ -57,7 +64,18 @@ static int look_for_record(const struct bc_directory *dir, const bitcask_allocat
     return BITCASK_OK;
 }
 
-static int examine(const struct bc_directory *dir, const bitcask_allocator *a, struct bc_stray *s)
+/* The hint of a listed file that was gone on with since: it does not count, and that is no damage. */
+static bool is_stale(const struct bc_directory *dir, int fd, const struct bc_manifest_file *listed)
+{
+    char bytes[BC_HINT_HEADER] = {0};
+    struct bc_hint_header h;
+    size_t got;
+    return dir->io->read(dir->io->ctx, fd, 0, bytes, sizeof bytes, &got) == 0 &&
+           bc_hint_header_decode(&h, bytes) == BC_FORMAT_OK && h.data.id == listed->name.id &&
+           h.data.nonce == listed->name.nonce && h.data_end != listed->end && listed->state == BC_MANIFEST_SEALED;
+}
+
+static int examine(const struct bc_directory *dir, const bitcask_allocator *a, const struct bc_manifest *m, struct bc_stray *s)
 {
     const struct bc_io *io = dir->io;
     struct bc_io_stat st;
@@ -70,6 +88,8 @@ static int examine(const struct bc_directory *dir, const bitcask_allocator *a, s
         s->inode = st.inode;
         s->size = st.size;
     }
+    const struct bc_manifest_file *listed = s->kind == BC_NAME_HINT ? find_listed(m, s->id) : NULL;
+    s->stale = listed != NULL && is_stale(dir, fd, listed);
     if (s->kind == BC_NAME_DATA) {
         struct bc_data_header h;
         s->header = read_header(dir, fd, &h);
@@ -96,7 +116,7 @@ static int take_name(enum bc_name_kind kind, uint64_t id, const char *name, void
     bool ours = kind == BC_NAME_DATA || kind == BC_NAME_HINT || kind == BC_NAME_TMP;
     if (kind == BC_NAME_DATA)
         n->highest = BC_MAX(n->highest, id);
-    if (!ours || (kind != BC_NAME_TMP && is_listed(c->manifest, id)))
+    if (!ours || (kind == BC_NAME_DATA && find_listed(c->manifest, id) != NULL))
         return BITCASK_OK;
     if (n->count == n->capacity) {
         size_t capacity = n->capacity * 2 + 16;
@@ -123,8 +143,14 @@ int bc_names_collect(struct bc_names *n, const struct bc_directory *dir, const b
     *n = (struct bc_names){.allocator = a};
     struct collecting c = {n, m};
     int result = bc_directory_each(dir, take_name, &c);
-    for (size_t i = 0; i < n->count && result == BITCASK_OK; i++)
-        result = examine(dir, a, &n->strays[i]);
+    size_t kept = 0;
+    for (size_t i = 0; i < n->count && result == BITCASK_OK; i++) {
+        struct bc_stray *s = &n->strays[i];
+        result = examine(dir, a, m, s);
+        if (s->kind != BC_NAME_HINT || s->stale || find_listed(m, s->id) == NULL)
+            n->strays[kept++] = *s;
+    }
+    n->count = kept;
     if (n->count > 1)
         qsort(n->strays, n->count, sizeof *n->strays, by_name);
     return result;
@@ -188,6 +214,9 @@ void bc_names_judge(struct bc_names *n, const struct bc_manifest *m, const struc
         bool is_lasting = lasting(s, earlier);
         if (s->kind == BC_NAME_DATA && s->regular)
             judge_data(s, m, is_lasting, l, ret_older);
+        else if (is_lasting && s->stale)
+            say(l, s, BITCASK_FINDING_NOTE, BITCASK_FINDING_HINT,
+                "the hint file is of an earlier end of its data file: it does not count");
         else if (is_lasting)
             say(l, s, BITCASK_FINDING_NOTE, BITCASK_FINDING_LEFTOVER,
                 s->kind == BC_NAME_TMP ? "unfinished: left over, the next open for writing removes it"

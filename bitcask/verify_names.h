@@ -10,6 +10,7 @@ struct bc_stray {
     enum bc_name_kind kind;
     uint64_t id; /* by its name */
     bool regular;
+    bool stale; /* a hint of a listed file, but of an earlier end of it */
     uint64_t inode, size;
     enum bc_format_check header; /* of a data file; UNSUPPORTED: of a newer version */
     struct bc_uuid store;        /* these four with a good header only */
@@ -21,7 +22,7 @@ struct bc_stray {
 
 struct bc_names {
     const bitcask_allocator *allocator;
-    struct bc_stray *strays; /* unlisted data and hint files and temporary files, by name */
+    struct bc_stray *strays; /* unlisted data and hint files, stale hint files, temporary files; by name */
     size_t count, capacity;
     uint64_t highest; /* id of any data file */
 };

@@ -1,10 +1,11 @@
 /* test_verify.c - verify says what is damaged, where, and whose it is, for each kind of damage; repair makes the store whole
  * again and keeps all that is readable: what is lost is deleted, never an older version, and no byte is destroyed. */
-#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bitcask/coding.h"
@@ -475,80 +476,84 @@ START_TEST(test_clean_store_and_recount)
 }
 END_TEST
 
+/* What a process that is killed leaves: numbers of 1000 bytes, the first ones synced. */
+static const char *make_killed(int mode, unsigned synced, unsigned count)
+{
+    const char *path = store_path();
+    bitcask_options o = store_options(mode);
+    pid_t pid = fork();
+    if (pid == 0) {
+        bitcask *db = NULL;
+        bool good = bitcask_open(path, &o, &db) == BITCASK_OK;
+        for (unsigned i = 0; i < count && good; i++) {
+            good = store_put_number(db, i, 1, 1000) == BITCASK_OK;
+            if (good && i + 1 == synced)
+                good = bitcask_sync(db) == BITCASK_OK;
+        }
+        raise(good ? SIGKILL : SIGTERM);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    return path;
+}
+
+static void expect_numbers(const char *path, int mode, unsigned count, unsigned lost)
+{
+    bitcask_options o = store_options(mode);
+    bitcask *db = store_open(path, &o);
+    for (unsigned i = 0; i < count; i++)
+        ck_assert_int_eq(store_check_number(db, i, 1, 1000), i == lost ? BITCASK_NOT_FOUND : 0);
+    store_close(db);
+}
+
 /* What a crash leaves is no damage (P9): files listed open, torn tails, unfinished files. */
 START_TEST(test_after_a_kill)
 {
-    const char *path = store_path(), *copy = store_path();
-    bitcask_options o = store_options(_i);
-    bitcask *db = store_open(path, &o);
-    for (unsigned i = 0; i < 100; i++)
-        ck_assert_int_eq(store_put_number(db, i, 1, 1000), BITCASK_OK);
-    store_copy_directory(path, copy);
-    store_close(db);
-    store_write_file(store_file(copy, "MANIFEST.tmp"), "x", 1);
-    store_write_file(store_file(copy, "0000000001.hint.tmp"), "x", 1);
-    uint64_t digest = store_digest(copy);
+    const char *path = make_killed(_i, 0, 100);
+    store_write_file(store_file(path, "MANIFEST.tmp"), "x", 1);
+    store_write_file(store_file(path, "0000000001.hint.tmp"), "x", 1);
+    uint64_t digest = store_digest(path);
     struct found_list l;
-    ck_assert_int_eq(found_verify(copy, BITCASK_VERIFY_RECOUNT, &l), BITCASK_OK);
+    ck_assert_int_eq(found_verify(path, BITCASK_VERIFY_RECOUNT, &l), BITCASK_OK);
     ck_assert_uint_eq(l.count, 0);
     ck_assert_uint_eq(l.result.keys, 100);
     found_free(&l);
-    ck_assert_int_eq(found_repair(copy, 0, &l), BITCASK_OK);
+    ck_assert_int_eq(found_repair(path, 0, &l), BITCASK_OK);
     ck_assert_uint_eq(l.result.repaired, 0);
     found_free(&l);
-    ck_assert_uint_eq(store_digest(copy), digest);
-    db = store_open(copy, &o);
-    for (unsigned i = 0; i < 100; i++)
-        ck_assert_int_eq(store_check_number(db, i, 1, 1000), 0);
-    store_close(db);
+    ck_assert_uint_eq(store_digest(path), digest);
+    expect_numbers(path, _i, 100, UINT32_MAX);
 }
 END_TEST
 
 /* Damage below the mark of a file that a kill left open: the records behind it were durable, too. */
 START_TEST(test_damage_in_an_open_file)
 {
-    const char *path = store_path(), *copy = store_path();
-    bitcask_options o = store_options(_i);
-    bitcask *db = store_open(path, &o);
-    for (unsigned i = 0; i < 20; i++)
-        ck_assert_int_eq(store_put_number(db, i, 1, 1000), BITCASK_OK);
-    ck_assert_int_eq(bitcask_sync(db), BITCASK_OK);
-    for (unsigned i = 20; i < 25; i++)
-        ck_assert_int_eq(store_put_number(db, i, 1, 1000), BITCASK_OK);
-    store_copy_directory(path, copy);
-    store_close(db);
-    long at = find_bytes(store_file(copy, first), "key000007");
-    store_flip(store_file(copy, first), at, 1);
+    const char *path = make_killed(_i, 20, 25);
+    long at = find_bytes(store_file(path, first), "key000007");
+    store_flip(store_file(path, first), at, 1);
     struct found_list l;
-    ck_assert_int_eq(found_verify(copy, 0, &l), BITCASK_CORRUPT);
+    ck_assert_int_eq(found_verify(path, 0, &l), BITCASK_CORRUPT);
     const struct found *f = found_find(&l, BITCASK_FINDING_RECORD, first, 0);
     ck_assert_ptr_nonnull(f);
     ck_assert_uint_eq(f->offset, (uint64_t)at - 24);
     found_free(&l);
-    ck_assert_int_eq(found_repair(copy, 0, &l), BITCASK_OK);
+    ck_assert_int_eq(found_repair(path, 0, &l), BITCASK_OK);
     ck_assert_uint_eq(l.result.salvaged, 24);
     found_free(&l);
-    expect_clean("open file", copy);
-    db = store_open(copy, &o);
-    for (unsigned i = 0; i < 25; i++)
-        ck_assert_int_eq(store_check_number(db, i, 1, 1000), i == 7 ? BITCASK_NOT_FOUND : 0);
-    store_close(db);
+    expect_clean("open file", path);
+    expect_numbers(path, _i, 25, 7);
 }
 END_TEST
 
 /* Above the mark the first bad byte is the end: nobody looks behind it, and it is no damage. */
 START_TEST(test_torn_tail_is_the_end)
 {
-    const char *path = store_path(), *copy = store_path();
-    bitcask_options o = store_options(_i);
-    bitcask *db = store_open(path, &o);
-    for (unsigned i = 0; i < 20; i++)
-        ck_assert_int_eq(store_put_number(db, i, 1, 1000), BITCASK_OK);
-    store_copy_directory(path, copy);
-    store_close(db);
-    store_flip(store_file(copy, first), find_bytes(store_file(copy, first), "key000007"), 1);
+    const char *path = make_killed(_i, 0, 20);
+    store_flip(store_file(path, first), find_bytes(store_file(path, first), "key000007"), 1);
     struct found_list l;
-    ck_assert_int_eq(found_verify(copy, BITCASK_VERIFY_RECOUNT, &l), BITCASK_OK);
+    ck_assert_int_eq(found_verify(path, BITCASK_VERIFY_RECOUNT, &l), BITCASK_OK);
     ck_assert_uint_eq(l.count, 0);
     ck_assert_uint_eq(l.result.keys, 7);
     found_free(&l);
@@ -620,25 +625,16 @@ END_TEST
 /* A MANIFEST that is lost after a kill: two open files, no ends. */
 START_TEST(test_lost_manifest_after_a_kill)
 {
-    const char *path = store_path(), *copy = store_path();
-    bitcask_options o = store_options(_i);
-    bitcask *db = store_open(path, &o);
-    for (unsigned i = 0; i < 100; i++)
-        ck_assert_int_eq(store_put_number(db, i, 1, 1000), BITCASK_OK);
-    store_copy_directory(path, copy);
-    store_close(db);
-    store_remove(store_file(copy, "MANIFEST"));
+    const char *path = make_killed(_i, 0, 100);
+    store_remove(store_file(path, "MANIFEST"));
     struct found_list l;
-    ck_assert_int_eq(found_verify(copy, 0, &l), BITCASK_CORRUPT);
+    ck_assert_int_eq(found_verify(path, 0, &l), BITCASK_CORRUPT);
     found_free(&l);
-    ck_assert_int_eq(found_repair(copy, 0, &l), BITCASK_OK);
+    ck_assert_int_eq(found_repair(path, 0, &l), BITCASK_OK);
     ck_assert_uint_eq(l.result.lost, 0);
     found_free(&l);
-    expect_clean("lost MANIFEST", copy);
-    db = store_open(copy, &o);
-    for (unsigned i = 0; i < 100; i++)
-        ck_assert_int_eq(store_check_number(db, i, 1, 1000), 0);
-    store_close(db);
+    expect_clean("lost MANIFEST", path);
+    expect_numbers(path, _i, 100, UINT32_MAX);
 }
 END_TEST
 
@@ -725,6 +721,32 @@ START_TEST(test_leftovers)
     found_free(&l);
     store_check_numbers(path, 0, _i);
     expect_clean("leftovers", path);
+}
+END_TEST
+
+/* A hint of an earlier end of its data file is no damage, and stays for the next open to replace. */
+START_TEST(test_stale_hint)
+{
+    const char *path = store_path(), *saved = store_path();
+    bitcask_options o = store_options(_i);
+    bitcask *db = store_open(path, &o);
+    ck_assert_int_eq(store_put(db, "a", "1"), BITCASK_OK);
+    store_close(db);
+    store_copy_file(store_file(path, first_hint), saved);
+    db = store_open(path, &o);
+    ck_assert_int_eq(store_put(db, "b", "2"), BITCASK_OK);
+    store_close(db);
+    ck_assert_uint_eq(store_count(path, ".data"), 1);
+    store_copy_file(saved, store_file(path, first_hint));
+    struct found_list l;
+    ck_assert_int_eq(found_verify(path, 0, &l), BITCASK_OK);
+    ck_assert_uint_eq(l.count, 1);
+    ck_assert_uint_eq(l.items[0].code, BITCASK_FINDING_HINT);
+    ck_assert_uint_eq(l.result.hints, 0);
+    found_free(&l);
+    ck_assert_int_eq(found_repair(path, 0, &l), BITCASK_OK);
+    ck_assert_uint_eq(l.result.repaired, 0);
+    found_free(&l);
 }
 END_TEST
 
@@ -888,6 +910,7 @@ Suite *bc_suite(void)
     store_add_test(t, test_lost_manifest_after_a_clear);
     store_add_test(t, test_damaged_batch);
     store_add_test(t, test_leftovers);
+    store_add_test(t, test_stale_hint);
     suite_add_tcase(s, t);
     t = store_tcase("bad input");
     store_add_test(t, test_bad_arguments);
