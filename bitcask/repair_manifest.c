@@ -169,8 +169,9 @@ static bool can_stand_in(const struct bc_source *s)
     return s != NULL && (s->out == NULL || strcmp(s->out, "it was cleared") == 0);
 }
 
-/* While all inputs are there, nobody can tell whether the output was committed; whole inputs hold all that it holds. If one has
- * left, the merge was committed, and no other one may come back: a deletion may have been dropped with the one that left. */
+/* While all inputs are there, nobody can tell whether the output was committed. Whole inputs hold all that it holds; if one is
+ * damaged, an output that is complete, which its mark tells, has what that one lost. If one has left, the merge was committed,
+ * and no other one may come back: a deletion may have been dropped with the one that left. */
 static int settle_merge(struct rebuilding *b, struct bc_source *output)
 {
     bool all = true, whole = true;
@@ -181,7 +182,8 @@ static int settle_merge(struct rebuilding *b, struct bc_source *output)
     }
     if (output->input_count == 0)
         return BITCASK_OK;
-    if (all && whole) {
+    bool complete = !output->damaged && !output->cut && output->mark >= output->end;
+    if (all && (whole || !complete)) {
         output->out = "all that it was made of is there";
         return BITCASK_OK;
     }

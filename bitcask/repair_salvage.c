@@ -212,7 +212,13 @@ static int fill(struct output *o, uint64_t end)
     int error = o->io->sync(o->io->ctx, o->out);
     if (error != 0)
         return bc_fail_io(error, o->name, "cannot sync what was salvaged");
-    return read_back(o);
+    result = read_back(o);
+    /* The mark says that the file is complete, to who finds it without a MANIFEST. */
+    if (result == BITCASK_OK)
+        bc_datafile_mark_store(o->s->dir, o->out, NULL, o->s->made.name.nonce, 2, o->at);
+    if (result == BITCASK_OK && (error = o->io->sync(o->io->ctx, o->out)) != 0)
+        result = bc_fail_io(error, o->name, "cannot sync what was salvaged");
+    return result;
 }
 
 static int make_file(struct output *o)

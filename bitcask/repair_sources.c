@@ -1,5 +1,6 @@
 #include "bitcask/repair_sources.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,15 +55,22 @@ static int examine(const struct bc_sources *l, struct bc_source *s)
     size_t got;
     int fd;
     s->mark = BC_DATA_START;
-    if (open_source(l, s, &fd) != 0) {
-        s->out = "it cannot be opened, or is no regular file";
+    int error = open_source(l, s, &fd);
+    if (error == ELOOP || error == EINVAL) {
+        s->out = "it is no regular file";
         return BITCASK_OK;
     }
-    int result = BITCASK_OK;
-    if (io->stat(io->ctx, fd, &st) == 0)
+    if (error != 0)
+        return bc_fail_io(error, s->name, "cannot open");
+    error = io->stat(io->ctx, fd, &st);
+    int result = error == 0 ? BITCASK_OK : bc_fail_io(error, s->name, "cannot stat");
+    if (error == 0) {
+        struct bc_patient_io patient;
         s->size = st.size;
-    if (io->read(io->ctx, fd, 0, bytes, sizeof bytes, &got) == 0)
+        bc_patient_io_init(&patient, io, st.size);
+        (void)patient.io.read(&patient, fd, 0, bytes, sizeof bytes, &got);
         result = take_header(l, s, bytes);
+    }
     if (result == BITCASK_OK && s->headed)
         read_mark(l, s, fd);
     io->close(io->ctx, fd);

@@ -1,5 +1,6 @@
 #include "bitcask/verify_names.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,9 +82,12 @@ static int examine(const struct bc_directory *dir, const bitcask_allocator *a, c
     struct bc_io_stat st;
     int fd, result = BITCASK_OK;
     s->header = BC_FORMAT_BAD;
-    s->regular = io->open(io->ctx, dir->fd, s->name, 0, 0, &fd) == 0;
-    if (!s->regular)
+    int error = io->open(io->ctx, dir->fd, s->name, 0, 0, &fd);
+    s->regular = error == 0;
+    if (error == ENOENT || error == ELOOP || error == EINVAL)
         return BITCASK_OK;
+    if (error != 0)
+        return bc_fail_io(error, s->name, "cannot open");
     if (io->stat(io->ctx, fd, &st) == 0) {
         s->inode = st.inode;
         s->size = st.size;
