@@ -43,7 +43,7 @@ _bitcask()
     --ttl | --expire-at | --prefix | --first | --last | --limit | --expiry-secs) return ;;
     esac
     case $command in
-    '') words='get put delete touch list scan count stat hint import-basho clear selftest help -q --quiet -V --version --print-completion -o --option -v --verbose -h --help' ;;
+    '') words='get put delete touch list scan count stat hint verify repair import-basho clear selftest help -q --quiet -V --version --print-completion -o --option -v --verbose -h --help' ;;
     get) words='-x --hex --salvage -q --quiet -o --option -v --verbose -h --help' ;;
     put) words='-x --hex --ttl --expire-at --if-absent --if-present --sync -q --quiet -o --option -v --verbose -h --help' ;;
     delete) words='-x --hex --sync -q --quiet -o --option -v --verbose -h --help' ;;
@@ -53,13 +53,15 @@ _bitcask()
     count) words='--prefix -x --hex --salvage -q --quiet -o --option -v --verbose -h --help' ;;
     stat) words='--json --color -q --quiet -o --option -v --verbose -h --help' ;;
     hint) words='--all --json -q --quiet -v --verbose -h --help' ;;
+    verify) words='--recount --json --color -q --quiet -v --verbose -h --help' ;;
+    repair) words='-n --dry-run --json --color -q --quiet -v --verbose -h --help' ;;
     import-basho) words='--expiry-secs --json -q --quiet -o --option -v --verbose -h --help' ;;
     clear) words='-y --yes -f --force -q --quiet -o --option -v --verbose -h --help' ;;
     selftest) words='-d --dir -q --quiet -o --option -v --verbose -h --help' ;;
     help) words='-h --help' ;;
     esac
     if [[ $command == help ]]; then
-        words='get put delete touch list scan count stat hint import-basho clear selftest help'
+        words='get put delete touch list scan count stat hint verify repair import-basho clear selftest help'
     elif [[ -n $command && $cur != -* ]]; then
         compopt -o filenames
         COMPREPLY=($(compgen -d -- "$cur"))

@@ -16,6 +16,8 @@ complete -c bitcask -n __fish_use_subcommand -a scan -d 'print the keys with the
 complete -c bitcask -n __fish_use_subcommand -a count -d 'count the keys'
 complete -c bitcask -n __fish_use_subcommand -a stat -d 'show the data files and totals'
 complete -c bitcask -n __fish_use_subcommand -a hint -d 'write hint files, which make opening fast'
+complete -c bitcask -n __fish_use_subcommand -a verify -d 'check a store: every record, hint and header'
+complete -c bitcask -n __fish_use_subcommand -a repair -d 'make a damaged store whole with what is readable'
 complete -c bitcask -n __fish_use_subcommand -a import-basho -d 'make a store of a directory of Riak's Bitcask'
 complete -c bitcask -n __fish_use_subcommand -a clear -d 'delete every key'
 complete -c bitcask -n __fish_use_subcommand -a selftest -d 'store every file of a tree, read it back, compare'
@@ -112,6 +114,22 @@ complete -c bitcask -n '__fish_seen_subcommand_from hint' -s v -l verbose -d 'wh
 complete -c bitcask -n '__fish_seen_subcommand_from hint' -s h -l help -d 'this text'
 complete -c bitcask -n '__fish_seen_subcommand_from hint' -a '(__fish_complete_directories)'
 
+complete -c bitcask -n '__fish_seen_subcommand_from verify' -l recount -d 'also count keys, live and dead bytes: takes memory for every key'
+complete -c bitcask -n '__fish_seen_subcommand_from verify' -l json -d 'a JSON object a line, the last one with the figures'
+complete -c bitcask -n '__fish_seen_subcommand_from verify' -l color -x -a 'auto always never' -d 'auto, always or never; auto heeds NO_COLOR and CLICOLOR_FORCE'
+complete -c bitcask -n '__fish_seen_subcommand_from verify' -s q -l quiet -d 'errors and warnings only: no notes, no figures, no bar'
+complete -c bitcask -n '__fish_seen_subcommand_from verify' -s v -l verbose -d 'no effect here'
+complete -c bitcask -n '__fish_seen_subcommand_from verify' -s h -l help -d 'this text'
+complete -c bitcask -n '__fish_seen_subcommand_from verify' -a '(__fish_complete_directories)'
+
+complete -c bitcask -n '__fish_seen_subcommand_from repair' -s n -l dry-run -d 'change nothing, say what would be done'
+complete -c bitcask -n '__fish_seen_subcommand_from repair' -l json -d 'a JSON object a line, the last one with the figures'
+complete -c bitcask -n '__fish_seen_subcommand_from repair' -l color -x -a 'auto always never' -d 'auto, always or never; auto heeds NO_COLOR and CLICOLOR_FORCE'
+complete -c bitcask -n '__fish_seen_subcommand_from repair' -s q -l quiet -d 'errors and warnings only: no notes, no figures, no bar'
+complete -c bitcask -n '__fish_seen_subcommand_from repair' -s v -l verbose -d 'no effect here'
+complete -c bitcask -n '__fish_seen_subcommand_from repair' -s h -l help -d 'this text'
+complete -c bitcask -n '__fish_seen_subcommand_from repair' -a '(__fish_complete_directories)'
+
 complete -c bitcask -n '__fish_seen_subcommand_from import-basho' -l expiry-secs -x -d 'the expiry_secs that DIR was used with: values expire N seconds after they were written'
 complete -c bitcask -n '__fish_seen_subcommand_from import-basho' -l json -d 'figures as one JSON object, also with -q'
 complete -c bitcask -n '__fish_seen_subcommand_from import-basho' -s q -l quiet -d 'no figures, no remarks, no bar'
@@ -136,4 +154,4 @@ complete -c bitcask -n '__fish_seen_subcommand_from selftest' -s h -l help -d 't
 complete -c bitcask -n '__fish_seen_subcommand_from selftest' -a '(__fish_complete_directories)'
 
 complete -c bitcask -n '__fish_seen_subcommand_from help' -s h -l help -d 'this text'
-complete -c bitcask -n '__fish_seen_subcommand_from help' -a 'get put delete touch list scan count stat hint import-basho clear selftest help'
+complete -c bitcask -n '__fish_seen_subcommand_from help' -a 'get put delete touch list scan count stat hint verify repair import-basho clear selftest help'
