@@ -23,7 +23,7 @@ LAYERS = [
             *["filetable*", "handle", "fork", "datafile*", "hintfile*", "scan", "log*", "sync*"],
         ],
     ),
-    ("procedures", ["recover*", "load*", "leftovers", "merge*", "findings", "verify_*", "repair_*", "hintbuild*", "upkeep*"]),
+    ("procedures", ["recover*", "load*", "leftovers", "merge*", "findings", "verify_*", "repair_*", "hintbuild*", "hintwrite*", "upkeep*"]),
     ("db", ["options", "batch*", "iter*", "snapshot*", "stats*", "settings", "rebuild", "repair", "verify", "backup*", "read*", "view*", "write*", "db", "db_*"]),
 ]
 

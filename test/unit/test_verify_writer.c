@@ -17,7 +17,7 @@ struct writer {
     int failure;
 };
 
-/* Puts with rotations every twenty, deletes, batches, syncs, now and then a clear, and a close with an open after it, so that
+/* Puts with rotations every twenty, syncs, merges, now and then a clear, and a close with an open after it, so that
  * files are sealed, gone on with, hinted and removed. */
 static void *write_on(void *arg)
 {
@@ -31,6 +31,8 @@ static void *write_on(void *arg)
             w->failure = store_put_number(db, n % 97, n, 100 + n % 5000);
             if (w->failure == 0 && n % 41 == 0)
                 w->failure = bitcask_sync(db);
+            if (w->failure == 0 && n % 130 == 129)
+                w->failure = bitcask_merge(db, NULL, NULL);
             if (w->failure == 0 && n % 450 == 449)
                 w->failure = bitcask_clear(db, 0);
         }
