@@ -325,12 +325,14 @@ START_TEST(test_hostile_resync_ends)
         struct bc_record r = {.sequence = at, .type = BC_RECORD_PUT, .key_size = 1, .value_size = (uint32_t)(size - at - 8192)};
         if (size - at <= 8192)
             break;
+        image.bytes[at + BC_RECORD_HEADER] = (unsigned char)0x6b;
         bc_record_encode_head(image.bytes + at, &r, bc_record_seed(file.nonce, at), "k", 12345);
     }
     struct run run;
     begin(&run, &image, size);
     ck_assert_int_eq(bc_scan_next(&run.scan), BC_SCAN_BAD);
     ck_assert_int_eq(bc_scan_resync(&run.scan), BC_SCAN_END);
+    ck_assert_uint_ge(run.scan.work, 16 * size); /* it did meet them */
     ck_assert_uint_le(run.scan.work, 40 * size);
     end(&run, &image);
 }
