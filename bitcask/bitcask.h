@@ -617,6 +617,146 @@ BITCASK_API void bitcask_hint_result_init(bitcask_hint_result *result, size_t si
  * UNSUPPORTED · CANCELLED; ret is filled in unless the store could not be opened. */
 BITCASK_API int bitcask_rebuild_hints(const char *dir, const bitcask_hint_options *options, bitcask_hint_result *ret);
 
+/* ---- verify and repair -------------------------------------------------------------------------------------------------- */
+
+/* bitcask_finding.severity */
+#define BITCASK_FINDING_NOTE 1U    /* no damage: what a crash leaves, or what a repair did */
+#define BITCASK_FINDING_WARNING 2U /* damage that costs nothing now: a spare copy, or a cache, is bad */
+#define BITCASK_FINDING_ERROR 3U   /* damage: something is lost, hidden, or the store does not open */
+
+/* bitcask_finding.code: X(name, code, name as text). Codes are never renumbered; more may follow. */
+#define BITCASK_FINDING_MAP(X)                                                                                                 \
+    X(MANIFEST, 1, "manifest")      /* missing, damaged in both copies, older than the data files, or not a true list */       \
+    X(COPY, 2, "manifest-copy")     /* one of its two copies is damaged */                                                     \
+    X(MISSING, 3, "missing")        /* a data file that the MANIFEST lists is not there */                                     \
+    X(HEADER, 4, "header")          /* the header of a data file is damaged */                                                 \
+    X(FOREIGN, 5, "foreign")        /* a file of another store, or another file, under the name of a data file */              \
+    X(TRUNCATED, 6, "truncated")    /* a data file is shorter than it was when it was synced */                                \
+    X(MARK, 7, "mark")              /* the durable mark of a data file is damaged */                                           \
+    X(LINK, 8, "link")              /* the link to the log file before this one is not true */                                 \
+    X(RECORD, 9, "record")          /* no record can be read at this place: header or key are damaged */                       \
+    X(VALUE, 10, "value")           /* the value of a record is damaged; its key is known */                                   \
+    X(BATCH, 11, "batch")           /* a batch is not what its frame says */                                                   \
+    X(SEQUENCE, 12, "sequence")     /* a record has a sequence that it cannot have */                                          \
+    X(COUNTER, 13, "counter")       /* a counter of the MANIFEST is not what a recount gives */                                \
+    X(HINT, 14, "hint")             /* a hint file is damaged (warning), or intact and untrue (error) */                       \
+    X(LEFTOVER, 15, "leftover")     /* a file that is not part of the store: the next open for writing removes it */           \
+    X(UNREADABLE, 16, "unreadable") /* the device, or a permission, does not let it be read */                                 \
+    X(LOST, 17, "lost")             /* repair: a record that is gone; its key is deleted, so that no older version returns */  \
+    X(SALVAGED, 18, "salvaged")     /* repair: what was readable in a damaged file was copied to a new one */                  \
+    X(ASIDE, 19, "aside")           /* repair: a file was moved to lost+found */                                               \
+    X(REBUILT, 20, "rebuilt")       /* repair: a new MANIFEST was written */
+
+#define BITCASK_FINDING_ENUM_(name, code, text) BITCASK_FINDING_##name = (code),
+enum { BITCASK_FINDING_MAP(BITCASK_FINDING_ENUM_) BITCASK_FINDING_LAST_ = 21 };
+#undef BITCASK_FINDING_ENUM_
+
+/* What was found at one place. All that it points to is borrowed for the call that gives it. */
+typedef struct bitcask_finding {
+    size_t struct_size;
+    uint32_t severity;   /* BITCASK_FINDING_NOTE, _WARNING, _ERROR */
+    uint32_t code;       /* which kind: the list above */
+    const char *file;    /* its name in the store's directory */
+    uint64_t offset;     /* in that file */
+    uint64_t size;       /* bytes concerned, 0 if that says nothing */
+    uint64_t sequence;   /* of the record concerned, 0 if it is not known */
+    bitcask_slice key;   /* of that record; {NULL, 0} if it is not known */
+    const char *message; /* one line, without file and offset */
+} bitcask_finding;
+
+/* "value" for BITCASK_FINDING_VALUE. Never NULL; a static string. Any thread. */
+BITCASK_API const char *bitcask_finding_name(uint32_t code);
+
+/* Called on the thread of the caller, under no lock; in the order of offsets for one file, the files as they come. Non-zero
+ * cancels. */
+typedef int (*bitcask_finding_fn)(const bitcask_finding *finding, void *ctx);
+
+/* bitcask_verify_options.flags */
+#define BITCASK_VERIFY_RECOUNT 1U /* also counts keys, live and dead bytes: some 32 bytes a key and the key, in memory */
+
+typedef struct bitcask_verify_options {
+    size_t struct_size;
+    uint32_t flags;             /* BITCASK_VERIFY_* */
+    uint32_t threads;           /* that read, 1 to 64; 0 = one per processor, at most 8 */
+    bitcask_finding_fn finding; /* NULL: counters only */
+    void *finding_ctx;
+    bitcask_progress_fn progress; /* in bytes */
+    void *progress_ctx;
+} bitcask_verify_options;
+
+#define BITCASK_VERIFY_OPTIONS_INIT                                                                                            \
+    {                                                                                                                          \
+        sizeof(bitcask_verify_options), 0, 0, NULL, NULL, NULL, NULL                                                           \
+    }
+BITCASK_API void bitcask_verify_options_init(bitcask_verify_options *options, size_t size);
+
+/* bitcask_repair_options.flags */
+#define BITCASK_REPAIR_DRY_RUN 1U /* changes nothing and says what would be done; takes the lock all the same */
+
+typedef struct bitcask_repair_options {
+    size_t struct_size;
+    uint32_t flags;   /* BITCASK_REPAIR_* */
+    uint32_t threads; /* as for verify */
+    bitcask_finding_fn finding;
+    void *finding_ctx;
+    bitcask_progress_fn progress;
+    void *progress_ctx;
+} bitcask_repair_options;
+
+#define BITCASK_REPAIR_OPTIONS_INIT                                                                                            \
+    {                                                                                                                          \
+        sizeof(bitcask_repair_options), 0, 0, NULL, NULL, NULL, NULL                                                           \
+    }
+BITCASK_API void bitcask_repair_options_init(bitcask_repair_options *options, size_t size);
+
+typedef struct bitcask_verify_result {
+    size_t struct_size;
+    uint64_t errors; /* findings, by severity */
+    uint64_t warnings;
+    uint64_t notes;
+    uint64_t files;   /* data files that were checked */
+    uint64_t hints;   /* hint files that were compared with their data files */
+    uint64_t bytes;   /* of data files */
+    uint64_t records; /* puts and deletes, superseded ones included, whose header and key are good */
+    uint64_t keys;    /* these three only with RECOUNT: as bitcask_stats has them after an open */
+    uint64_t live_bytes;
+    uint64_t dead_bytes;
+    uint64_t unreadable; /* files that could not be read, or not in full, for other reasons than damage */
+    uint64_t repaired;   /* the rest only from repair: steps that were taken, or would be: files replaced or moved, MANIFEST */
+    uint64_t salvaged;   /* records that were copied out of damaged files */
+    uint64_t lost;       /* records of known keys that were not: these keys are deleted now */
+    uint64_t lost_bytes; /* places where nothing could be read: what stood there, and whose it was, is not known */
+} bitcask_verify_result;
+
+#define BITCASK_VERIFY_RESULT_INIT                                                                                             \
+    {                                                                                                                          \
+        sizeof(bitcask_verify_result), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                                             \
+    }
+BITCASK_API void bitcask_verify_result_init(bitcask_verify_result *result, size_t size);
+
+/* Checks a whole store: every CRC of every record of every listed file up to its end, rules, batches, links and the order of
+ * sequences, headers and marks, the MANIFEST against all of them, every hint file against its data file in both directions.
+ *
+ * Reads only, takes no lock, and works beside a live writer: what that one changes meanwhile is no finding. What a crash leaves
+ * is none either, at most a note. options may be NULL; ret, too. Memory: the hint file of each data file in hand, and 16 bytes
+ * for each of its keys that was overwritten in the same file. Any thread.
+ * Returns OK (no damage; there may be notes) · CORRUPT (damage: errors or warnings) · NOT_FOUND (no store) · BUSY (the writer
+ * changes files faster than they can be read: try again) · IO (something could not be read) · UNSUPPORTED (made by a newer
+ * version) · CANCELLED. ret is filled in unless it is INVALID, NOT_FOUND or UNSUPPORTED. */
+BITCASK_API int bitcask_verify(const char *dir, const bitcask_verify_options *options, bitcask_verify_result *ret);
+
+/* Makes a damaged store whole again, with all that can be read. Takes the writer's lock.
+ *
+ * Every damaged file is replaced by a new one with the records that are readable, and goes, unchanged, to DIR/lost+found: no
+ * byte is destroyed, nothing there is ever replaced. A record that is lost and whose key is known leaves a deletion with its
+ * sequence, so that no older version of the key returns; each is a finding (LOST). Where the key is not known an older version
+ * may return: the finding says where. A MANIFEST that is lost, or older than the store, is rebuilt from the headers of the data
+ * files. Bad hint files go, too, and are written again after the next open. A crash at any point leaves a store that can be
+ * repaired again. Findings come first as from verify, then those of the repair. options and ret may be NULL. Returns OK (whole
+ * now; ret->repaired is 0 if it was before) · CORRUPT (dry run: there is damage) · LOCKED · NOT_FOUND · IO · NO_SPACE ·
+ * UNSUPPORTED · CANCELLED; nothing was changed on any of these but, with IO, in lost+found. */
+BITCASK_API int bitcask_repair(const char *dir, const bitcask_repair_options *options, bitcask_verify_result *ret);
+
 #ifdef __cplusplus
 }
 #endif

@@ -73,6 +73,9 @@ void bc_record_encode(void *dst, const struct bc_record *r, uint32_t seed, const
 /* The same where the value goes by in pieces: value_crc is its CRC from ~seed on. */
 void bc_record_encode_head(void *dst, const struct bc_record *r, uint32_t seed, const void *key, uint32_t value_crc);
 
+/* The same where the value is not in memory as a whole: value_crc is bc_crc32(~seed, value). */
+void bc_record_encode_head(void *dst, const struct bc_record *r, uint32_t seed, const void *key, uint32_t value_crc);
+
 enum bc_record_check {
     BC_RECORD_OK,    /* head is good */
     BC_RECORD_SHORT, /* size bytes do not hold header, expiry and key: more are needed, or the file ends */

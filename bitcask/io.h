@@ -49,7 +49,11 @@ struct bc_io {
     /* Whether stores through a shared mapping are coherent with pwrite and never meet a full disk once allocated: true for
      * ext4, xfs and tmpfs; false for file systems that copy on write and for network ones. */
     bool (*dir_maps_well)(void *ctx, int dir);
+    /* A directory in this one, no symbolic link (ELOOP, ENOTDIR). create: makes it if it is absent (mode 0700). dir_close() it.
+     */
+    int (*dir_open_below)(void *ctx, int dir, const char *name, bool create, int *ret_dir);
     int (*rename)(void *ctx, int dir, const char *from, const char *to);
+    int (*link)(void *ctx, int dir, const char *from, int to_dir, const char *to); /* a second name; EEXIST, never replaces */
     int (*unlink)(void *ctx, int dir, const char *name);
 
     /* Files. */

@@ -128,6 +128,27 @@ bool bc_posix_dir_maps_well(void *ctx, int dir)
     }
 }
 
+int bc_posix_dir_open_below(void *ctx, int dir, const char *name, bool create, int *ret_dir)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    if (create && mkdirat(dir, name, 0700) != 0 && errno != EEXIST)
+        return errno;
+    int below = -1;
+    BC_RETRY(below, openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (below < 0)
+        return errno;
+    *ret_dir = below;
+    return 0;
+}
+
+int bc_posix_link(void *ctx, int dir, const char *from, int to_dir, const char *to)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    return linkat(dir, from, to_dir, to, 0) == 0 ? 0 : errno;
+}
+
 int bc_posix_rename(void *ctx, int dir, const char *from, const char *to)
 {
     BC_KEEP_ERRNO;

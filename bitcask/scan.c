@@ -10,6 +10,8 @@
     (512U << 10) /* sequential reads of this size run at the disk's speed; holds the largest head many times                   \
                   */
 
+#define RESYNC_WORK 16U /* times the bytes that are left */
+
 int bc_scan_init(struct bc_scan *s, const struct bc_io *io, const bitcask_allocator *a, int fd, const struct bc_file_name *name,
                  uint64_t start, uint64_t limit)
 {
@@ -125,8 +127,13 @@ enum bc_scan_result bc_scan_next(struct bc_scan *s)
     int error = read_head(s, seed, &check, &bytes, &size);
     s->offset = s->next;
     s->footprint = error == 0 && check == BC_RECORD_OK ? bc_record_footprint(&s->record) : 0;
-    if (error == 0 && (check != BC_RECORD_OK || s->footprint > s->limit - s->next))
+    if (error == 0 && (check != BC_RECORD_OK || s->footprint > s->limit - s->next)) {
+        struct bc_record claimed;
+        if (bc_record_peek(&claimed, bytes, size))
+            s->work += claimed.key_size;
         return BC_SCAN_BAD;
+    }
+    s->work += s->footprint;
     size_t head = error == 0 ? bc_record_head_size(&s->record) + s->record.key_size : 0;
     bool whole = error == 0 && size - head >= s->record.value_size;
     if (whole)
@@ -161,7 +168,8 @@ bool bc_scan_keeps(const struct bc_scan *s)
 enum bc_scan_result bc_scan_resync(struct bc_scan *s)
 {
     enum bc_scan_result result = BC_SCAN_BAD;
-    while (result == BC_SCAN_BAD && s->limit - s->next > BC_RECORD_ALIGN) {
+    const uint64_t enough = s->work + (64U << 20) + RESYNC_WORK * (s->limit - s->next);
+    while (result == BC_SCAN_BAD && s->limit - s->next > BC_RECORD_ALIGN && s->work < enough) {
         s->next += BC_RECORD_ALIGN;
         uint64_t at = s->next;
         result = bc_scan_next(s);

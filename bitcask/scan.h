@@ -29,6 +29,7 @@ struct bc_scan {
     const void *value;       /* borrowed, too; NULL: larger than the buffer */
     const void *small_value; /* the value of a service record (batch, link), else NULL */
     bool value_ok;
+    uint64_t work; /* bytes looked at, those of candidates that were none included */
 };
 
 enum bc_scan_result {
@@ -44,7 +45,9 @@ int bc_scan_init(struct bc_scan *, const struct bc_io *, const bitcask_allocator
 enum bc_scan_result bc_scan_next(struct bc_scan *) bc_must_check;
 /* Whether the next call leaves the keys and values of earlier ones where they are. */
 bool bc_scan_keeps(const struct bc_scan *);
-/* After BAD: the first record from there on whose head and value are both good: what is left of a damaged file. */
+/* After BAD: the first record from there on whose head and value are both good: what is left of a damaged file. Bytes made to
+ * look like heads of large records, one every few bytes, would make this quadratic: it gives up (END) when it has looked at
+ * many times what lies before the limit. */
 enum bc_scan_result bc_scan_resync(struct bc_scan *) bc_must_check;
 /* After BAD: whether every byte from next to limit is zero, as prepared space is. */
 enum bc_scan_result bc_scan_all_zero(struct bc_scan *, bool *ret);

@@ -28,8 +28,8 @@ static const struct cli_command help_command = {
 };
 
 static const struct cli_command *const commands[] = {
-    &cli_get,  &cli_put,  &cli_delete, &cli_touch,        &cli_list,  &cli_scan,     &cli_count,    &cli_stat,
-    &cli_hint, &cli_dump, &cli_load,   &cli_import_basho, &cli_clear, &cli_selftest, &help_command,
+    &cli_get,    &cli_put,    &cli_delete, &cli_touch, &cli_list,         &cli_scan,  &cli_count,    &cli_stat,     &cli_hint,
+    &cli_verify, &cli_repair, &cli_dump,   &cli_load,  &cli_import_basho, &cli_clear, &cli_selftest, &help_command,
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
@@ -62,7 +62,8 @@ static void print_overview(FILE *out)
           "  -o, --option N=V     an option of the library, as max_file_size=64m; may be repeated\n"
           "      --               what follows is no option\n"
           "\n"
-          "Exit codes: 0 yes, 1 no (absent, condition not held, a difference), 2 usage, 3 error.\n"
+          "Exit codes: 0 yes, 1 no (absent, condition not held, a difference), 2 usage, 3 error. Those of verify and\n"
+          "repair are those of fsck.\n"
           "\n"
           "Examples:\n"
           "  bitcask put sessions user:17 Ada\n"

@@ -47,7 +47,7 @@ _bitcask()
     --ttl | --expire-at | --prefix | --first | --last | --limit | --database | --expiry-secs) return ;;
     esac
     case $command in
-    '') words='get put delete touch list scan count stat hint dump load import-basho clear selftest help -q --quiet -V --version --print-completion -o --option -v --verbose -h --help' ;;
+    '') words='get put delete touch list scan count stat hint verify repair dump load import-basho clear selftest help -q --quiet -V --version --print-completion -o --option -v --verbose -h --help' ;;
     get) words='-x --hex --salvage -q --quiet -o --option -v --verbose -h --help' ;;
     put) words='-x --hex --ttl --expire-at --if-absent --if-present --sync -q --quiet -o --option -v --verbose -h --help' ;;
     delete) words='-x --hex --sync -q --quiet -o --option -v --verbose -h --help' ;;
@@ -57,6 +57,8 @@ _bitcask()
     count) words='--prefix -x --hex --salvage -q --quiet -o --option -v --verbose -h --help' ;;
     stat) words='--json --color -q --quiet -o --option -v --verbose -h --help' ;;
     hint) words='--all --json -q --quiet -v --verbose -h --help' ;;
+    verify) words='--recount --json --color -q --quiet -v --verbose -h --help' ;;
+    repair) words='-n --dry-run --json --color -q --quiet -v --verbose -h --help' ;;
     dump) words='--format --print --prefix --first --last --limit --sorted -x --hex --salvage -q --quiet -o --option -v --verbose -h --help' ;;
     load) words='--format --if-absent --database --last-wins -q --quiet -o --option -v --verbose -h --help' ;;
     import-basho) words='--expiry-secs --json -q --quiet -o --option -v --verbose -h --help' ;;
@@ -65,7 +67,7 @@ _bitcask()
     help) words='-h --help' ;;
     esac
     if [[ $command == help ]]; then
-        words='get put delete touch list scan count stat hint dump load import-basho clear selftest help'
+        words='get put delete touch list scan count stat hint verify repair dump load import-basho clear selftest help'
     elif [[ -n $command && $cur != -* ]]; then
         compopt -o filenames
         COMPREPLY=($(compgen -d -- "$cur"))

@@ -16,6 +16,8 @@ complete -c bitcask -n __fish_use_subcommand -a scan -d 'print the keys with the
 complete -c bitcask -n __fish_use_subcommand -a count -d 'count the keys'
 complete -c bitcask -n __fish_use_subcommand -a stat -d 'show the data files and totals'
 complete -c bitcask -n __fish_use_subcommand -a hint -d 'write hint files, which make opening fast'
+complete -c bitcask -n __fish_use_subcommand -a verify -d 'check a store: every record, hint and header'
+complete -c bitcask -n __fish_use_subcommand -a repair -d 'make a damaged store whole with what is readable'
 complete -c bitcask -n __fish_use_subcommand -a dump -d 'write all keys and values, for load and other programs'
 complete -c bitcask -n __fish_use_subcommand -a load -d 'put what a dump holds into a store'
 complete -c bitcask -n __fish_use_subcommand -a import-basho -d 'make a store of a directory of Riak\'s Bitcask'
@@ -114,6 +116,22 @@ complete -c bitcask -n '__fish_seen_subcommand_from hint' -s v -l verbose -d 'wh
 complete -c bitcask -n '__fish_seen_subcommand_from hint' -s h -l help -d 'this text'
 complete -c bitcask -n '__fish_seen_subcommand_from hint' -a '(__fish_complete_directories)'
 
+complete -c bitcask -n '__fish_seen_subcommand_from verify' -l recount -d 'also count keys, live and dead bytes: takes memory for every key'
+complete -c bitcask -n '__fish_seen_subcommand_from verify' -l json -d 'a JSON object a line, the last one with the figures'
+complete -c bitcask -n '__fish_seen_subcommand_from verify' -l color -x -a 'auto always never' -d 'auto, always or never; auto heeds NO_COLOR and CLICOLOR_FORCE'
+complete -c bitcask -n '__fish_seen_subcommand_from verify' -s q -l quiet -d 'errors and warnings only: no notes, no figures, no bar'
+complete -c bitcask -n '__fish_seen_subcommand_from verify' -s v -l verbose -d 'no effect here'
+complete -c bitcask -n '__fish_seen_subcommand_from verify' -s h -l help -d 'this text'
+complete -c bitcask -n '__fish_seen_subcommand_from verify' -a '(__fish_complete_directories)'
+
+complete -c bitcask -n '__fish_seen_subcommand_from repair' -s n -l dry-run -d 'change nothing, say what would be done'
+complete -c bitcask -n '__fish_seen_subcommand_from repair' -l json -d 'a JSON object a line, the last one with the figures'
+complete -c bitcask -n '__fish_seen_subcommand_from repair' -l color -x -a 'auto always never' -d 'auto, always or never; auto heeds NO_COLOR and CLICOLOR_FORCE'
+complete -c bitcask -n '__fish_seen_subcommand_from repair' -s q -l quiet -d 'errors and warnings only: no notes, no figures, no bar'
+complete -c bitcask -n '__fish_seen_subcommand_from repair' -s v -l verbose -d 'no effect here'
+complete -c bitcask -n '__fish_seen_subcommand_from repair' -s h -l help -d 'this text'
+complete -c bitcask -n '__fish_seen_subcommand_from repair' -a '(__fish_complete_directories)'
+
 complete -c bitcask -n '__fish_seen_subcommand_from dump' -l format -x -a 'json db lmdb resp' -d 'json (default): JSON Lines, an object a record, with the expiry'
 complete -c bitcask -n '__fish_seen_subcommand_from dump' -l print -d 'db, lmdb: printable characters as they are, not as hex'
 complete -c bitcask -n '__fish_seen_subcommand_from dump' -l prefix -x -d 'only keys that start with P'
@@ -163,4 +181,4 @@ complete -c bitcask -n '__fish_seen_subcommand_from selftest' -s h -l help -d 't
 complete -c bitcask -n '__fish_seen_subcommand_from selftest' -a '(__fish_complete_directories)'
 
 complete -c bitcask -n '__fish_seen_subcommand_from help' -s h -l help -d 'this text'
-complete -c bitcask -n '__fish_seen_subcommand_from help' -a 'get put delete touch list scan count stat hint dump load import-basho clear selftest help'
+complete -c bitcask -n '__fish_seen_subcommand_from help' -a 'get put delete touch list scan count stat hint verify repair dump load import-basho clear selftest help'

@@ -187,6 +187,48 @@ CHECK(bitcask_hint_options, HINT_OPTIONS_MEMBERS, 48)
     M(T, built, 16, 8)                                                                                                         \
     M(T, failed, 24, 8)
 CHECK(bitcask_hint_result, HINT_RESULT_MEMBERS, 32)
+
+#define FINDING_MEMBERS(M, T)                                                                                                  \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, severity, 8, 4)                                                                                                       \
+    M(T, code, 12, 4)                                                                                                          \
+    M(T, file, 16, 8)                                                                                                          \
+    M(T, offset, 24, 8)                                                                                                        \
+    M(T, size, 32, 8)                                                                                                          \
+    M(T, sequence, 40, 8)                                                                                                      \
+    M(T, key, 48, 16)                                                                                                          \
+    M(T, message, 64, 8)
+CHECK(bitcask_finding, FINDING_MEMBERS, 72)
+
+#define VERIFY_OPTIONS_MEMBERS(M, T)                                                                                           \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, flags, 8, 4)                                                                                                          \
+    M(T, threads, 12, 4)                                                                                                       \
+    M(T, finding, 16, 8)                                                                                                       \
+    M(T, finding_ctx, 24, 8)                                                                                                   \
+    M(T, progress, 32, 8)                                                                                                      \
+    M(T, progress_ctx, 40, 8)
+CHECK(bitcask_verify_options, VERIFY_OPTIONS_MEMBERS, 48)
+CHECK(bitcask_repair_options, VERIFY_OPTIONS_MEMBERS, 48)
+
+#define VERIFY_RESULT_MEMBERS(M, T)                                                                                            \
+    M(T, struct_size, 0, 8) \
+    M(T, errors, 8, 8) \
+    M(T, warnings, 16, 8) \
+    M(T, notes, 24, 8) \
+    M(T, files, 32, 8) \
+    M(T, hints, 40, 8) \
+    M(T, bytes, 48, 8) \
+    M(T, records, 56, 8) \
+    M(T, keys, 64, 8) \
+    M(T, live_bytes, 72, 8) \
+    M(T, dead_bytes, 80, 8) \
+    M(T, unreadable, 88, 8) \
+    M(T, repaired, 96, 8) \
+    M(T, salvaged, 104, 8) \
+    M(T, lost, 112, 8) \
+    M(T, lost_bytes, 120, 8)
+CHECK(bitcask_verify_result, VERIFY_RESULT_MEMBERS, 128)
 /* clang-format on */
 
 #endif
@@ -214,5 +256,8 @@ int main(void)
     SAME(bitcask_merge_result, BITCASK_MERGE_RESULT_INIT, bitcask_merge_result_init);
     SAME(bitcask_hint_options, BITCASK_HINT_OPTIONS_INIT, bitcask_hint_options_init);
     SAME(bitcask_hint_result, BITCASK_HINT_RESULT_INIT, bitcask_hint_result_init);
+    SAME(bitcask_verify_options, BITCASK_VERIFY_OPTIONS_INIT, bitcask_verify_options_init);
+    SAME(bitcask_repair_options, BITCASK_REPAIR_OPTIONS_INIT, bitcask_repair_options_init);
+    SAME(bitcask_verify_result, BITCASK_VERIFY_RESULT_INIT, bitcask_verify_result_init);
     return bad;
 }

@@ -33,7 +33,9 @@ for command in $commands; do
         ok $? "$command $option is known to every shell"
         case $line in
         *[A-Z])
-            runs 2 "$command $option is known to the command" "$command" "$option"
+            usage=2
+            case $command in verify | repair) usage=16 ;; esac
+            runs $usage "$command $option is known to the command" "$command" "$option"
             err_has "needs a value" "and takes a value"
             ;;
         *) runs 0 "$command $option is known to the command" "$command" "$option" -h ;;

@@ -23,8 +23,8 @@ LAYERS = [
             *["filetable*", "handle", "fork", "datafile*", "hintfile*", "scan", "log*", "sync*"],
         ],
     ),
-    ("procedures", ["recover*", "load*", "leftovers", "merge*", "verify*", "hintbuild*", "upkeep*"]),
-    ("db", ["options", "batch*", "iter*", "snapshot*", "stats*", "settings", "rebuild", "backup*", "read*", "view*", "write*", "db", "db_*"]),
+    ("procedures", ["recover*", "load*", "leftovers", "merge*", "findings", "verify_*", "repair_*", "hintbuild*", "hintwrite*", "upkeep*"]),
+    ("db", ["options", "batch*", "iter*", "snapshot*", "stats*", "settings", "rebuild", "repair", "verify", "backup*", "read*", "view*", "write*", "db", "db_*"]),
 ]
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"]*)"|<([^>]*)>)', re.MULTILINE)

@@ -92,6 +92,35 @@ bool sd_sim_dir_maps_well(void *ctx, int fd)
     return well;
 }
 
+int sd_sim_dir_open_below(void *ctx, int fd, const char *name, bool create, int *ret_dir)
+{
+    struct simdisk *disk = ctx;
+    char path[128];
+    sd_lock(disk);
+    struct sd_descriptor *d = sd_find_descriptor(disk, fd, true, "dir_open_below");
+    snprintf(path, sizeof path, "%s/%s", d == NULL ? "?" : d->dir->path, name);
+    bool file = d != NULL && sd_names_find(&d->dir->now, name) != NULL;
+    sd_unlock(disk);
+    return d == NULL ? EBADF : file ? ENOTDIR : sd_sim_dir_open(ctx, path, create, ret_dir);
+}
+
+int sd_sim_link(void *ctx, int fd, const char *from, int to_fd, const char *to)
+{
+    struct sd_op op;
+    struct sd_descriptor *d;
+    if (!sd_enter_dir(&op, ctx, SIMDISK_LINK, fd, to, &d))
+        return sd_end(&op, 0);
+    struct sd_descriptor *target = sd_find_descriptor(op.disk, to_fd, true, "link");
+    struct sd_inode *f = sd_names_find(&d->dir->now, from);
+    if (f == NULL || target == NULL)
+        return sd_end(&op, f == NULL ? ENOENT : EBADF);
+    if (sd_names_find(&target->dir->now, to) != NULL)
+        return sd_end(&op, EEXIST);
+    sd_pending_add(op.disk, target->dir, NULL, to, f);
+    sd_names_set(&target->dir->now, to, f);
+    return sd_end(&op, 0);
+}
+
 int sd_sim_rename(void *ctx, int fd, const char *from, const char *to)
 {
     struct sd_op op;

@@ -312,6 +312,32 @@ START_TEST(test_hostile_sizes_and_read_errors)
 }
 END_TEST
 
+/* P14: heads that are good, one every 32 bytes, each with a value that reaches to the end of the file and is bad: to check all
+ * of them would take the square of the file's size. */
+START_TEST(test_hostile_resync_ends)
+{
+    struct image image = new_image();
+    const size_t size = 4U << 20;
+    image.bytes = realloc(image.bytes, size);
+    memset(image.bytes + BC_DATA_START, 0, size - BC_DATA_START);
+    image.size = size;
+    for (size_t at = BC_DATA_START + 64; at + 64 < size; at += 32) {
+        struct bc_record r = {.sequence = at, .type = BC_RECORD_PUT, .key_size = 1, .value_size = (uint32_t)(size - at - 8192)};
+        if (size - at <= 8192)
+            break;
+        image.bytes[at + BC_RECORD_HEADER] = (unsigned char)0x6b;
+        bc_record_encode_head(image.bytes + at, &r, bc_record_seed(file.nonce, at), "k", 12345);
+    }
+    struct run run;
+    begin(&run, &image, size);
+    ck_assert_int_eq(bc_scan_next(&run.scan), BC_SCAN_BAD);
+    ck_assert_int_eq(bc_scan_resync(&run.scan), BC_SCAN_END);
+    ck_assert_uint_ge(run.scan.work, 16 * size); /* it did meet them */
+    ck_assert_uint_le(run.scan.work, 40 * size);
+    end(&run, &image);
+}
+END_TEST
+
 Suite *bc_suite(void);
 Suite *bc_suite(void)
 {
@@ -327,6 +353,7 @@ Suite *bc_suite(void)
     tcase_add_test(t, test_misplaced_record);
     tcase_add_test(t, test_zero_tail);
     tcase_add_test(t, test_hostile_sizes_and_read_errors);
+    tcase_add_test(t, test_hostile_resync_ends);
     suite_add_tcase(s, t);
     return s;
 }
