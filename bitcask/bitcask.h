@@ -160,7 +160,8 @@ typedef int (*bitcask_progress_fn)(const char *phase, uint64_t done, uint64_t to
 /* ---- open and close --------------------------------------------------------------------------------------------------- */
 
 /* bitcask_options.flags */
-#define BITCASK_OPEN_READ_ONLY 1U /* writes nothing at all; works beside a live writer; shows the moment of the open */
+#define BITCASK_OPEN_READ_ONLY                                                                                                 \
+    1U /* writes nothing at all; works beside a live writer; shows the moment of the open, or of the last bitcask_refresh() */
 #define BITCASK_OPEN_NO_CREATE 2U /* the store must exist */
 #define BITCASK_OPEN_EXCLUSIVE 4U /* the store must not exist yet */
 #define BITCASK_OPEN_NO_MMAP 8U   /* pread and pwrite instead of mappings */
@@ -223,6 +224,16 @@ BITCASK_API int bitcask_open(const char *dir, const bitcask_options *options, bi
  * Returns OK · BUSY (something is still open on the handle or a call is running; nothing changed, the handle stays valid) ·
  * IO, NO_SPACE, POISONED (the handle is gone; what was not durable may be lost at a power failure, and only then). */
 BITCASK_API int bitcask_close(bitcask *db);
+
+/* Moves a READ_ONLY handle to now: what the writer has appended, sealed, merged or cleared since the open or the last refresh.
+ *
+ * Readers of the handle, on any thread, go on: a key goes over in one step, batches whole, all in one step; they wait for that
+ * step only, which takes a fraction of a microsecond for each key that changed. Snapshots, iterators and views that were taken
+ * before show what they showed. Costs some small reads when nothing changed, else the reading of what is new; after a merge
+ * that is its outputs (by their hint files) and one pass over the keys. New snapshots wait meanwhile.
+ * Returns OK · INVALID (a handle that writes, or SALVAGE) · NOT_FOUND (the store is gone) · BUSY (its writer changes files
+ * faster than they can be read: try again) · CORRUPT · IO · UNSUPPORTED. On failure the handle shows what it showed before. */
+BITCASK_API int bitcask_refresh(bitcask *db);
 
 /* ---- read ------------------------------------------------------------------------------------------------------------- */
 

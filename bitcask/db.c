@@ -6,7 +6,7 @@
 #include "bitcask/error.h"
 #include "bitcask/leftovers.h"
 #include "bitcask/load.h"
-#include "bitcask/recover.h"
+#include "bitcask/refresh.h"
 
 #define ATTEMPTS_BESIDE_A_WRITER 16U
 
@@ -163,7 +163,15 @@ static int make_parts(struct opening *o)
     if (result == BITCASK_OK)
         o->stage = STAGE_FILES;
     db->files.salvage = (db->options.flags & BITCASK_OPEN_SALVAGE) != 0;
+    db->files.borrowed = db->read_only;
     return result;
+}
+
+unsigned bc_db_load_threads(const bitcask *db, bool inlined)
+{
+    if (inlined)
+        return 1;
+    return db->options.load_threads != 0 ? db->options.load_threads : BC_MIN(db->io->processors(db->io->ctx), 8U);
 }
 
 static int load_all(struct opening *o)
@@ -185,18 +193,14 @@ static int load_all(struct opening *o)
     if (result != BITCASK_OK)
         return result;
     db->log.next_file_id = BC_MAX(o->manifest.next_id, highest + 1);
-    unsigned threads = db->options.load_threads;
-    if (threads == 0)
-        threads = BC_MIN(db->io->processors(db->io->ctx), 8U);
-    if (o->environment->inlined)
-        threads = 1;
+    bc_refresh_begin(db, &o->manifest, &o->recovery);
     struct bc_load load = {.dir = &db->dir,
                            .allocator = &db->allocator,
                            .files = &db->files,
                            .keydir = db->keydir,
                            .health = &db->health,
                            .ceiling = o->manifest.ceiling,
-                           .threads = threads,
+                           .threads = bc_db_load_threads(db, o->environment->inlined),
                            .salvage = db->files.salvage,
                            .progress = db->options.progress,
                            .progress_ctx = db->options.progress_ctx};

@@ -17,6 +17,7 @@
 #include "bitcask/log.h"
 #include "bitcask/manifest.h"
 #include "bitcask/options.h"
+#include "bitcask/recover.h"
 #include "bitcask/upkeep.h"
 
 struct bitcask {
@@ -37,8 +38,10 @@ struct bitcask {
     struct bc_log log;
     struct bc_upkeep upkeep;
     atomic_bool upkeep_running;
-    pthread_mutex_t starting;  /* one thread starts the upkeep, or changes options */
-    _Atomic uint32_t children; /* snapshots and iterators: close waits for none of them and refuses */
+    pthread_mutex_t starting;                /* one thread starts the upkeep, or changes options */
+    struct bc_tail tails[BC_OPEN_FILES_MAX]; /* read-only; under making: how far the writer's open files were read */
+    uint64_t seen;                           /* read-only; under making: no sequence above it was seen */
+    _Atomic uint32_t children;               /* snapshots and iterators: close waits for none of them and refuses */
 };
 
 /* What tests replace: the I/O table, and threads (inlined: background work runs inside the calls, in a fixed order). */
@@ -64,6 +67,9 @@ static inline bool bc_db_syncs_always(const bitcask *db)
 {
     return atomic_load_explicit(&db->sync_mode, memory_order_relaxed) == BITCASK_SYNC_ALWAYS;
 }
+
+/* How many threads load. inlined: of the environment. */
+unsigned bc_db_load_threads(const bitcask *, bool inlined);
 
 /* ---- read.c ---- */
 

@@ -202,7 +202,7 @@ static int make_handle(struct bc_filetable *t, struct bc_file *f, int fd, uint64
     if (size < end && !t->salvage)
         return bc_fail(BITCASK_CORRUPT, 0, name, size, "%s: %llu bytes long, should have %llu", name, (unsigned long long)size,
                        (unsigned long long)end);
-    if (t->mapped && !f->by_descriptor && !t->salvage) {
+    if (t->mapped && !atomic_load(&f->by_descriptor) && !t->salvage) {
         int error = io->map(io->ctx, fd, (size_t)end, false, &map);
         if (error != 0)
             return bc_fail_io(error, name, "cannot map");
@@ -299,6 +299,36 @@ int bc_filetable_remap(struct bc_filetable *t, struct bc_file *f, size_t size)
     return BITCASK_OK;
 }
 
+int bc_filetable_follow(struct bc_filetable *t, struct bc_file *f, bool by_descriptor)
+{
+    const struct bc_io *io = t->dir->io;
+    struct bc_handle *old = bc_file_handle(f);
+    uint64_t end = atomic_load(&f->end);
+    void *map = NULL;
+    char name[BC_NAME_SIZE];
+    bc_data_name(name, f->name.id);
+    if (old == NULL || (old->map == NULL && (by_descriptor || !t->mapped))) {
+        atomic_store(&f->by_descriptor, by_descriptor);
+        return BITCASK_OK;
+    }
+    int error = t->mapped && !by_descriptor ? io->map(io->ctx, old->fd, (size_t)end, false, &map) : 0;
+    if (error != 0)
+        return bc_fail_io(error, name, "cannot map");
+    struct bc_handle *h = bc_handle_new(t->allocator, io, old->fd, map, (size_t)end);
+    if (h == NULL) {
+        if (map != NULL)
+            io->unmap(io->ctx, map, (size_t)end);
+        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to follow a data file");
+    }
+    pthread_mutex_lock(&t->cache);
+    old->owns_fd = false;
+    atomic_store(&f->by_descriptor, by_descriptor);
+    atomic_store_explicit(&f->handle, h, memory_order_release);
+    retire(t, old);
+    pthread_mutex_unlock(&t->cache);
+    return BITCASK_OK;
+}
+
 /* Under cache: the removed files that no snapshot can look at any more. */
 static struct bc_file *take_removed(struct bc_filetable *t)
 {
@@ -323,10 +353,12 @@ static struct bc_file *take_removed(struct bc_filetable *t)
 static void forget(struct bc_filetable *t, struct bc_file *f)
 {
     char name[BC_NAME_SIZE];
-    bc_data_name(name, f->name.id);
-    (void)bc_directory_unlink(t->dir, name);
-    bc_hint_name(name, f->name.id);
-    (void)bc_directory_unlink(t->dir, name);
+    if (!t->borrowed) {
+        bc_data_name(name, f->name.id);
+        (void)bc_directory_unlink(t->dir, name);
+        bc_hint_name(name, f->name.id);
+        (void)bc_directory_unlink(t->dir, name);
+    }
     /* Only now may the index be given out again: no reader that probed before the removal is left. Under cache, too: the CLOCK
      * hand finds files by the table, not by the KeyDir. */
     pthread_rwlock_wrlock(&t->main);

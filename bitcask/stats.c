@@ -83,7 +83,7 @@ static int list_file(struct bc_file *f, void *arg)
         .dead_bytes = dead_bytes(f),
         .min_sequence = atomic_load(&f->min_sequence),
         .max_sequence = atomic_load(&f->max_sequence),
-        .state = state == BC_FILE_SEALED && !f->by_descriptor ? BITCASK_FILE_SEALED : BITCASK_FILE_OPEN,
+        .state = state == BC_FILE_SEALED && !atomic_load(&f->by_descriptor) ? BITCASK_FILE_SEALED : BITCASK_FILE_OPEN,
     };
     return 0;
 }

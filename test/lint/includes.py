@@ -24,7 +24,7 @@ LAYERS = [
         ],
     ),
     ("procedures", ["recover*", "load*", "leftovers", "merge*", "verify*", "hintbuild*", "upkeep*"]),
-    ("db", ["options", "batch*", "iter*", "snapshot*", "stats*", "settings", "rebuild", "backup*", "read*", "view*", "write*", "db", "db_*"]),
+    ("db", ["options", "batch*", "iter*", "snapshot*", "stats*", "settings", "rebuild", "refresh*", "backup*", "read*", "view*", "write*", "db", "db_*"]),
 ]
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"]*)"|<([^>]*)>)', re.MULTILINE)
