@@ -164,6 +164,7 @@ static int make_parts(struct opening *o)
         o->stage = STAGE_FILES;
     db->files.salvage = (db->options.flags & BITCASK_OPEN_SALVAGE) != 0;
     db->files.borrowed = db->read_only;
+    db->files.guarded = (db->options.flags & BITCASK_OPEN_GUARD_SIGBUS) != 0;
     return result;
 }
 
@@ -395,8 +396,10 @@ int bitcask_close(bitcask *db)
     if (atomic_load(&db->children) != 0)
         return bc_fail(BITCASK_BUSY, 0, NULL, 0, "%u snapshots and iterators are open on the handle: release them first",
                        atomic_load(&db->children));
-    /* A child has none of the threads, and nothing of the store is his to write. */
+    /* A child has none of the threads, nor their calls, and nothing of the store is his to write. */
     bool forked = bc_forked(&db->fork);
+    if (!forked && bc_pins_busy(db->pins))
+        return bc_fail(BITCASK_BUSY, 0, NULL, 0, "a call is running on the handle, in another thread or below a callback");
     if (!forked)
         bc_upkeep_stop(&db->upkeep);
     if (!db->read_only && !forked) {

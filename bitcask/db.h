@@ -88,9 +88,17 @@ struct bc_found {
  * expired key is NOT_FOUND. OK, NOT_FOUND, CORRUPT, IO, NO_MEMORY. */
 int bc_find(bitcask *, uint64_t hash, const void *key, size_t key_size, bool with_value, struct bc_found *ret) bc_must_check;
 void bc_found_release(bitcask *, struct bc_found *);
-/* Failing to open a file for want of descriptors is no error before the cache gave some back. Called outside a pin after a
- * failed find: whether to try again. */
-bool bc_find_again(bitcask *, int result, unsigned attempt);
+/* After an attempt to read under a pin: whether to make another one, under the pin that *pin then is. Else the pin was left,
+ * and the handle may be gone. Failing to open a file for want of descriptors is no error before the cache gave some back, and
+ * bytes that a guarded fault made zeros are read again with a system call. */
+bool bc_read_again_slowly(bitcask *, unsigned *pin, int result, unsigned attempt);
+static inline bool bc_read_again(bitcask *db, unsigned *pin, int result, unsigned attempt)
+{
+    if (bc_unlikely(bc_filetable_reclaimable(&db->files) || result == BITCASK_IO || result == BITCASK_CORRUPT))
+        return bc_read_again_slowly(db, pin, result, attempt);
+    bc_pins_leave(db->pins, *pin);
+    return false;
+}
 /* The record at a place where the KeyDir, or a snapshot of it, says that this key's is. As bc_find(), but never NOT_FOUND. */
 int bc_find_at(bitcask *, const struct bc_entry *, const void *key, size_t key_size, bool with_value,
                struct bc_found *ret) bc_must_check;

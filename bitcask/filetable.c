@@ -191,6 +191,13 @@ void bc_filetable_take_over(struct bc_filetable *t, struct bc_file *f, struct bc
     pthread_mutex_unlock(&t->cache);
 }
 
+struct bc_handle *bc_filetable_new_handle(const struct bc_filetable *t, int fd, void *map, size_t map_size, bool writable)
+{
+    const struct bc_io *io = t->dir->io;
+    return t->guarded ? bc_handle_new_guarded(t->allocator, io, fd, map, map_size, writable)
+                      : bc_handle_new(t->allocator, io, fd, map, map_size);
+}
+
 /* Maps what the descriptor has and makes both a handle. fd is taken over on success. */
 static int make_handle(struct bc_filetable *t, struct bc_file *f, int fd, uint64_t size, struct bc_handle **ret)
 {
@@ -207,7 +214,7 @@ static int make_handle(struct bc_filetable *t, struct bc_file *f, int fd, uint64
         if (error != 0)
             return bc_fail_io(error, name, "cannot map");
     }
-    *ret = bc_handle_new(t->allocator, io, fd, map, (size_t)end);
+    *ret = bc_filetable_new_handle(t, fd, map, (size_t)end, false);
     if (*ret != NULL)
         return BITCASK_OK;
     if (map != NULL)
@@ -285,7 +292,7 @@ int bc_filetable_remap(struct bc_filetable *t, struct bc_file *f, size_t size)
     int error = io->map(io->ctx, old->fd, size, true, &map);
     if (error != 0)
         return bc_fail_io(error, name, "cannot map");
-    struct bc_handle *h = bc_handle_new(t->allocator, io, old->fd, map, size);
+    struct bc_handle *h = bc_filetable_new_handle(t, old->fd, map, size, true);
     if (h == NULL) {
         io->unmap(io->ctx, map, size);
         return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to map a larger file");
@@ -314,7 +321,7 @@ int bc_filetable_follow(struct bc_filetable *t, struct bc_file *f, bool by_descr
     int error = t->mapped && !by_descriptor ? io->map(io->ctx, old->fd, (size_t)end, false, &map) : 0;
     if (error != 0)
         return bc_fail_io(error, name, "cannot map");
-    struct bc_handle *h = bc_handle_new(t->allocator, io, old->fd, map, (size_t)end);
+    struct bc_handle *h = bc_filetable_new_handle(t, old->fd, map, (size_t)end, false);
     if (h == NULL) {
         if (map != NULL)
             io->unmap(io->ctx, map, (size_t)end);

@@ -61,6 +61,7 @@ struct bc_filetable {
     struct bc_uuid store;
     bool mapped;     /* sealed files are read through mappings */
     bool salvage;    /* damaged and short files are opened, too */
+    bool guarded;    /* faults below mappings are taken */
     bool borrowed;   /* somebody else's files: what leaves the table is not unlinked */
     uint32_t budget; /* under cache */
     pthread_rwlock_t main;
@@ -93,6 +94,9 @@ void bc_filetable_remove(struct bc_filetable *, struct bc_file *);
 void bc_filetable_hand_over(struct bc_filetable *, struct bc_file *);
 /* The reverse: the log will write this file again, through this handle, which is taken over. */
 void bc_filetable_take_over(struct bc_filetable *, struct bc_file *, struct bc_handle *);
+
+/* As bc_handle_new(), guarded if the table is. */
+struct bc_handle *bc_filetable_new_handle(const struct bc_filetable *, int fd, void *map, size_t map_size, bool writable);
 
 /* Replaces a file's mapping by a larger one; the old one goes when its readers have left. OK, NO_MEMORY, IO. */
 int bc_filetable_remap(struct bc_filetable *, struct bc_file *, size_t size) bc_must_check;

@@ -106,8 +106,10 @@ static int cover(struct bc_log *log, uint64_t until)
     if (log->map == NULL || until <= bc_file_handle(log->active)->map_size)
         return BITCASK_OK;
     int result = bc_filetable_remap(log->files, log->active, (size_t)bc_align_up(until, 4096));
-    if (result == BITCASK_OK)
+    if (result == BITCASK_OK) {
         log->map = bc_file_handle(log->active)->map;
+        log->fault = &bc_file_handle(log->active)->fault;
+    }
     return result;
 }
 
@@ -194,6 +196,22 @@ static int place_by_write(struct bc_log *log, uint64_t offset, const struct bc_r
     return error == 0 ? BITCASK_OK : fail_on_active(log, error, "cannot write a record");
 }
 
+int bc_log_check_fault(struct bc_log *log, const struct bc_file *f)
+{
+    const struct bc_handle *h = bc_file_handle((struct bc_file *)(uintptr_t)f);
+    if (h == NULL || atomic_load(&h->fault) == 0)
+        return BITCASK_OK;
+    char name[BC_NAME_SIZE];
+    bc_data_name(name, f->name.id);
+    if (!bc_health_poisoned(log->health))
+        (void)bc_health_poison(log->health, EIO, name, "cannot store into the mapped file: it was cut, or its device failed");
+    return bc_fail(
+        BITCASK_IO, EIO, name, 0,
+        "%s: was cut while it was mapped, or its device failed: what is durable of it is unknown; the handle refuses "
+        "writes from now on",
+        name);
+}
+
 int bc_log_place(struct bc_log *log, uint64_t offset, const struct bc_record *r, const void *key, const void *value)
 {
     uint32_t seed = bc_record_seed(log->active->name.nonce, offset);
@@ -210,6 +228,8 @@ int bc_log_place(struct bc_log *log, uint64_t offset, const struct bc_record *r,
     memset(end, 0, (size_t)(dst + footprint - end));
     /* The header last: until it is there, there is no record. */
     bc_record_encode(dst, r, seed, dst_key, dst_value);
+    if (bc_unlikely(atomic_load_explicit(log->fault, memory_order_relaxed) != 0))
+        return bc_log_check_fault(log, log->active);
     return BITCASK_OK;
 }
 

@@ -43,21 +43,22 @@ struct bc_log {
     void *wake_arg;
 
     pthread_mutex_t wal;
-    pthread_cond_t resumed;    /* with wal: hold is over */
-    struct bc_file *active;    /* under wal, as all up to next_sequence */
-    struct bc_file *next;      /* prepared and listed, empty */
-    struct bc_file *sealing;   /* full, not sealed in a durable MANIFEST yet */
-    struct bc_file *resumable; /* ended by a clean close: the first write may go on in it */
-    char *map;                 /* of active; NULL where records are written */
-    int fd;                    /* of active */
-    uint64_t tail;             /* where the next record goes */
-    uint64_t allocated;        /* no store at or beyond it */
-    uint64_t prepared_until;   /* pages below it were brought in */
-    uint64_t wake_at;          /* tail that wakes the upkeep */
-    uint64_t unsynced_since;   /* tail at the last sync, of active */
-    uint64_t next_file_id;     /* above every id seen or used */
-    uint64_t cleared_below;    /* under making: of every file made from now on */
-    bool held;                 /* a clear is replacing the files: appends wait */
+    pthread_cond_t resumed;        /* with wal: hold is over */
+    struct bc_file *active;        /* under wal, as all up to next_sequence */
+    struct bc_file *next;          /* prepared and listed, empty */
+    struct bc_file *sealing;       /* full, not sealed in a durable MANIFEST yet */
+    struct bc_file *resumable;     /* ended by a clean close: the first write may go on in it */
+    char *map;                     /* of active; NULL where records are written */
+    const _Atomic uint32_t *fault; /* of active's mapping */
+    int fd;                        /* of active */
+    uint64_t tail;                 /* where the next record goes */
+    uint64_t allocated;            /* no store at or beyond it */
+    uint64_t prepared_until;       /* pages below it were brought in */
+    uint64_t wake_at;              /* tail that wakes the upkeep */
+    uint64_t unsynced_since;       /* tail at the last sync, of active */
+    uint64_t next_file_id;         /* above every id seen or used */
+    uint64_t cleared_below;        /* under making: of every file made from now on */
+    bool held;                     /* a clear is replacing the files: appends wait */
     _Atomic uint64_t next_sequence;
 
     pthread_mutex_t making; /* one thread makes a log file; held across that I/O; rank: left of manifest */
@@ -132,6 +133,10 @@ int64_t bc_log_upkeep_due(struct bc_log *);
 int bc_log_close(struct bc_log *) bc_must_check;
 
 /* ---- sync: log_sync.c ---- */
+
+/* Under wal, or holding the sync token: a fault below the mapping of a file that is written is as final as a failed sync, as
+ * what was stored there went nowhere. OK, or IO: the handle is poisoned. */
+int bc_log_check_fault(struct bc_log *, const struct bc_file *) bc_must_check;
 
 /* Waits until every sequence up to this one is durable; concurrent callers share a sync. OK, IO (a sync failed: the outcome is
  * unknown, the handle is poisoned), POISONED (an earlier one did), NO_SPACE. */

@@ -52,8 +52,8 @@ static uint64_t or_default(uint64_t value, uint64_t fallback)
 
 static int check(const bitcask_options *o)
 {
-    const uint32_t known =
-        BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE | BITCASK_OPEN_EXCLUSIVE | BITCASK_OPEN_NO_MMAP | BITCASK_OPEN_SALVAGE;
+    const uint32_t known = BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE | BITCASK_OPEN_EXCLUSIVE | BITCASK_OPEN_NO_MMAP |
+                           BITCASK_OPEN_SALVAGE | BITCASK_OPEN_GUARD_SIGBUS;
     if ((o->flags & ~known) != 0)
         return bc_fail(BITCASK_UNSUPPORTED, 0, NULL, 0, "options.flags has a flag that this version does not know");
     if ((o->flags & BITCASK_OPEN_EXCLUSIVE) != 0 && (o->flags & (BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE)) != 0)

@@ -337,7 +337,7 @@ static int refresh(bitcask *db)
     return bc_fail(BITCASK_BUSY, 0, NULL, 0, "%s: its writer changes files faster than they can be read; try again", db->path);
 }
 
-int bitcask_refresh(bitcask *db)
+static int refresh_call(bitcask *db)
 {
     int result = bc_db_usable(db);
     if (result == BITCASK_OK && (!db->read_only || db->files.salvage))
@@ -351,5 +351,13 @@ int bitcask_refresh(bitcask *db)
     /* Files and tables that readers have left; a read-only handle has no threads for that. */
     bc_filetable_reclaim(&db->files);
     (void)bc_keydir_upkeep(db->keydir);
+    return result;
+}
+
+int bitcask_refresh(bitcask *db)
+{
+    unsigned call = bc_pins_call(db->pins);
+    int result = refresh_call(db);
+    bc_pins_return(db->pins, call);
     return result;
 }

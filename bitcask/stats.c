@@ -42,7 +42,6 @@ int bitcask_stats_get(bitcask *db, bitcask_stats *ret)
         return bc_db_refuse_forked();
     unsigned pin = bc_pins_enter(db->pins);
     (void)bc_filetable_each(&db->files, add_file, &s);
-    bc_pins_leave(db->pins, pin);
     s.keys = bc_keydir_count(db->keydir);
     s.keydir_bytes = bc_keydir_bytes(db->keydir) + bc_keydir_snapshot_bytes(db->keydir);
     s.snapshot_bytes = bc_keydir_snapshot_bytes(db->keydir);
@@ -51,6 +50,7 @@ int bitcask_stats_get(bitcask *db, bitcask_stats *ret)
     bc_log_lock(&db->log);
     s.last_sequence = bc_log_sequence(&db->log) - 1;
     bc_log_unlock(&db->log);
+    bc_pins_leave(db->pins, pin);
     return bc_result_copy(ret, &s, sizeof s);
 }
 
@@ -93,11 +93,13 @@ int bitcask_each_file(bitcask *db, bitcask_file_fn fn, void *ctx)
     struct file_list l = {.db = db};
     if (bc_forked(&db->fork))
         return bc_db_refuse_forked();
+    unsigned call = bc_pins_call(db->pins);
     unsigned pin = bc_pins_enter(db->pins);
     int result = bc_filetable_each(&db->files, list_file, &l);
     bc_pins_leave(db->pins, pin);
     for (size_t i = 0; i < l.count && result == BITCASK_OK; i++)
         result = fn(&l.files[i], ctx);
     bc_free(&db->allocator, l.files);
+    bc_pins_return(db->pins, call);
     return result;
 }
