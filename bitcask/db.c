@@ -26,6 +26,7 @@ int bc_db_writable(bitcask *db)
         return bc_health_refuse();
     if (bc_likely(atomic_load_explicit(&db->upkeep_running, memory_order_acquire)))
         return BITCASK_OK;
+    unsigned call = bc_pins_call(db->pins);
     pthread_mutex_lock(&db->starting);
     int result = BITCASK_OK;
     if (!atomic_load(&db->upkeep_running)) {
@@ -33,6 +34,7 @@ int bc_db_writable(bitcask *db)
         atomic_store(&db->upkeep_running, result == BITCASK_OK);
     }
     pthread_mutex_unlock(&db->starting);
+    bc_pins_return(db->pins, call);
     return result;
 }
 
@@ -388,6 +390,15 @@ int bitcask_open(const char *path, const bitcask_options *options, bitcask **ret
 
 /* ---- close ---- */
 
+/* Whether somebody is: under a pin, counted, or under wal, which is waited for: that is short. */
+static bool is_inside(bitcask *db)
+{
+    bc_log_lock(&db->log);
+    bool inside = bc_pins_busy(db->pins);
+    bc_log_unlock(&db->log);
+    return inside;
+}
+
 int bitcask_close(bitcask *db)
 {
     if (db == NULL)
@@ -398,7 +409,7 @@ int bitcask_close(bitcask *db)
                        atomic_load(&db->children));
     /* A child has none of the threads, nor their calls, and nothing of the store is his to write. */
     bool forked = bc_forked(&db->fork);
-    if (!forked && bc_pins_busy(db->pins))
+    if (!forked && is_inside(db))
         return bc_fail(BITCASK_BUSY, 0, NULL, 0, "a call is running on the handle, in another thread or below a callback");
     if (!forked)
         bc_upkeep_stop(&db->upkeep);

@@ -56,6 +56,11 @@ void bc_log_lock(struct bc_log *log)
     pthread_mutex_lock(&log->wal);
 }
 
+bool bc_log_try_lock(struct bc_log *log)
+{
+    return pthread_mutex_trylock(&log->wal) == 0;
+}
+
 void bc_log_lock_settled(struct bc_log *log)
 {
     bc_log_lock(log);
@@ -138,32 +143,41 @@ static int raise_ceiling(struct bc_log *log)
     return result == BITCASK_OK ? bc_manifest_commit(log->manifest, &edit) : result;
 }
 
+/* Releases wal; while it is not held the caller is seen by his count. */
+static int wait_or_make(struct bc_log *log, bool ceiling)
+{
+    bool no_active = log->active == NULL, sealing = log->sealing != NULL, no_next = log->next == NULL;
+    unsigned call = bc_pins_call(log->files->pins);
+    bc_log_unlock(log);
+    int result = ceiling ? raise_ceiling(log) : wait_for_files(log, no_active, sealing, no_next);
+    bc_log_lock(log);
+    bc_pins_return(log->files->pins, call);
+    return result;
+}
+
 int bc_log_reserve(struct bc_log *log, uint64_t bytes, uint64_t count, bool for_sync)
 {
     for (;;) {
         if (bc_health_poisoned(log->health))
             return bc_health_refuse();
         if (bc_unlikely(log->held)) {
+            unsigned call = bc_pins_call(log->files->pins);
             pthread_cond_wait(&log->resumed, &log->wal);
+            bc_pins_return(log->files->pins, call);
             continue;
         }
         int result = BITCASK_OK;
         /* One more for the link of a rotation. */
         if (bc_unlikely(bc_log_sequence(log) + count + 1 >=
                         atomic_load_explicit(&log->manifest->ceiling, memory_order_acquire))) {
-            bc_log_unlock(log);
-            result = raise_ceiling(log);
-            bc_log_lock(log);
+            result = wait_or_make(log, true);
         } else if (log->active != NULL && fits(log, bytes) && (!for_sync || log->sealing == NULL)) {
             result = extend(log, log->tail + bytes);
             return result == BITCASK_OK ? cover(log, log->tail + bytes) : result;
         } else if (log->active != NULL && log->sealing == NULL && log->next != NULL) {
             result = bc_log_rotate(log);
         } else {
-            bool no_active = log->active == NULL, sealing = log->sealing != NULL, no_next = log->next == NULL;
-            bc_log_unlock(log);
-            result = wait_for_files(log, no_active, sealing, no_next);
-            bc_log_lock(log);
+            result = wait_or_make(log, false);
         }
         if (result != BITCASK_OK)
             return result;

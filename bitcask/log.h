@@ -82,13 +82,15 @@ void bc_log_free(struct bc_log *);
 /* ---- append: log.c ---- */
 
 void bc_log_lock(struct bc_log *);
+bool bc_log_try_lock(struct bc_log *);
 /* The same when no clear is between its MANIFEST and the KeyDir. */
 void bc_log_lock_settled(struct bc_log *);
 void bc_log_unlock(struct bc_log *);
 
-/* Under wal, which may be released and taken again inside, so before anything is looked up: makes sure that the next records
- * (count of them, bytes in all) can be appended to the active file without a failure that room could cause. for_sync: also that
- * no sealing stands between them and their sync. OK, NO_SPACE, IO, NO_MEMORY, POISONED. */
+/* Under wal, which may be released and taken again inside (the call is then counted with the pins: log.c), so before anything
+ * is looked up: makes sure that the next records (count of them, bytes in all) can be appended to the active file without a
+ * failure that room could cause. for_sync: also that no sealing stands between them and their sync. OK, NO_SPACE, IO,
+ * NO_MEMORY, POISONED. */
 int bc_log_reserve(struct bc_log *, uint64_t bytes, uint64_t count, bool for_sync) bc_must_check;
 
 /* Under wal, after a reserve: puts a record at an offset at or behind the tail, without moving it. r->sequence is the caller's

@@ -118,18 +118,31 @@ int bc_apply(bitcask *db, struct bc_operation *op, uint64_t *ret_sequence)
         largest.flags |= BC_RECORD_EXPIRES;
     uint64_t hash = bc_keydir_hash(db->keydir, op->key, op->key_size), sequence = 0;
     bc_keydir_prefetch(db->keydir, hash);
-    bc_log_lock(&db->log);
+    /* To a close, who holds wal is inside; so is who is counted. A call that need not wait is spared the counting. */
+    unsigned call = 0;
+    bool counted = op->sync || !bc_log_try_lock(&db->log);
+    if (counted) {
+        call = bc_pins_call(db->pins);
+        bc_log_lock(&db->log);
+    }
     int result = bc_log_reserve(&db->log, bc_record_footprint(&largest), 1, op->sync);
     if (result == BITCASK_OK)
         result = bc_keydir_reserve(db->keydir, hash, 1, op->key_size);
     if (result == BITCASK_OK)
         result = apply_locked(db, op, hash, &sequence);
+    if (!counted && bc_unlikely(db->upkeep.inlined)) {
+        counted = true;
+        call = bc_pins_call(db->pins);
+    }
     bc_log_unlock(&db->log);
     if (result == BITCASK_OK && op->sync)
         result = bc_log_sync(&db->log, sequence);
     if (result == BITCASK_OK && ret_sequence != NULL)
         *ret_sequence = sequence;
-    bc_upkeep_inline(&db->upkeep);
+    if (counted) {
+        bc_upkeep_inline(&db->upkeep);
+        bc_pins_return(db->pins, call);
+    }
     return result;
 }
 
@@ -169,13 +182,14 @@ static int apply_if_sequence(bitcask *db, struct bc_operation *op, uint64_t sequ
 /* A put or delete from the first to the last look at the handle. */
 static int run(bitcask *db, struct bc_operation *op, const bitcask_put_options *o, uint64_t *ret_sequence)
 {
-    unsigned call = bc_pins_call(db->pins);
     int result = bc_db_writable(db);
-    if (bc_likely(result == BITCASK_OK)) {
-        op->sync = (o->flags & BITCASK_PUT_SYNC) != 0 || bc_db_syncs_always(db);
-        result = (o->flags & BITCASK_PUT_IF_SEQUENCE) != 0 ? apply_if_sequence(db, op, o->sequence, ret_sequence)
-                                                           : bc_apply(db, op, ret_sequence);
-    }
+    if (bc_unlikely(result != BITCASK_OK))
+        return result;
+    op->sync = (o->flags & BITCASK_PUT_SYNC) != 0 || bc_db_syncs_always(db);
+    if ((o->flags & BITCASK_PUT_IF_SEQUENCE) == 0)
+        return bc_apply(db, op, ret_sequence);
+    unsigned call = bc_pins_call(db->pins);
+    result = apply_if_sequence(db, op, o->sequence, ret_sequence);
     bc_pins_return(db->pins, call);
     return result;
 }
