@@ -289,7 +289,7 @@ static int apply(struct application *a, uint64_t bytes, bool sync)
     uint64_t last = 0;
     bc_log_lock(log);
     struct bc_record frame = {.type = BC_RECORD_BATCH, .value_size = BC_BATCH_VALUE};
-    int result = bc_log_reserve(log, bytes + bc_record_footprint(&frame), a->count + 1, sync);
+    int result = bc_log_reserve(log, bytes + bc_record_footprint(&frame), a->count + 1, sync ? BC_RESERVE_SYNC : 0);
     if (result == BITCASK_OK)
         result = reserve_keydir(a);
     if (result == BITCASK_OK) {

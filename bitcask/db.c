@@ -210,20 +210,6 @@ static int load_all(struct opening *o)
     return bc_load(&load);
 }
 
-/* After the MANIFEST that fixes the ends is durable: the space behind them goes back. */
-static int trim_file(struct bc_file *f, void *arg)
-{
-    bitcask *db = arg;
-    struct bc_io_stat st;
-    int fd;
-    if (bc_datafile_open(&db->dir, &db->files.store, &f->name, BC_IO_WRITE, &fd, &st) != BITCASK_OK)
-        return 0;
-    if (st.size > atomic_load(&f->end))
-        (void)db->io->truncate(db->io->ctx, fd, atomic_load(&f->end));
-    db->io->close(db->io->ctx, fd);
-    return 0;
-}
-
 /* The ends that recovery found become facts. A full disk does not bar reading: the MANIFEST is then written with the first
  * write that finds room. */
 static int settle(struct opening *o)
@@ -245,10 +231,13 @@ static int settle(struct opening *o)
             return result == BITCASK_POISONED ? BITCASK_IO : result;
         durable = result == BITCASK_OK;
     }
-    if (!durable)
+    if (!durable) {
+        atomic_store(&db->log.trim_owed, true);
         return BITCASK_OK;
+    }
+    /* After the MANIFEST that fixes the ends is durable: the space behind them goes back. */
     if (o->recovery.changed)
-        (void)bc_filetable_each(&db->files, trim_file, db);
+        bc_log_trim_sealed(&db->log);
     size_t gone = bc_leftovers_remove(&db->dir, &db->allocator, &db->manifest.current);
     if (gone > 0)
         bc_log_line(&db->health, BITCASK_LOG_INFO, "removed %zu left-over files", gone);

@@ -9,6 +9,12 @@
  * fault, and the fault costs more than the call (docs/decisions/0002-write-path.md has the measurement). */
 #define LARGE_RECORD 2048U
 
+/* The last bytes of the active file's space are for deletes alone, so that they work on a disk that became full: about a
+ * thousand of them. Small files have none to spare. */
+#define DELETE_RESERVE_MAX (64ULL << 10)
+#define DELETE_RESERVE_SHARE 64U
+#define DELETE_RESERVE_FROM (1ULL << 20)
+
 #define STEP_MIN (1ULL << 20)
 #define STEP_MAX (64ULL << 20)
 
@@ -80,15 +86,25 @@ static int fail_on_active(const struct bc_log *log, int error, const char *what)
     return bc_fail_io(error, name, what);
 }
 
-/* Under wal. The upkeep extends ahead of the tail; a writer that outran it, or whose record is larger than a step, does it. */
-static int extend(struct bc_log *log, uint64_t until)
+static uint64_t kept_free(const struct bc_log *log, unsigned how)
 {
+    uint64_t max = log->options.max_file_size;
+    if ((how & BC_RESERVE_DELETE) != 0 || max < DELETE_RESERVE_FROM)
+        return 0;
+    return BC_MIN(DELETE_RESERVE_MAX, max / DELETE_RESERVE_SHARE);
+}
+
+/* Under wal. The upkeep extends ahead of the tail; a writer that outran it, or whose record is larger than a step, does it. */
+static int extend(struct bc_log *log, uint64_t until, unsigned how)
+{
+    uint64_t max = log->options.max_file_size;
+    until = BC_MAX(until, BC_MIN(until + kept_free(log, how), max));
     if (until <= log->allocated)
         return BITCASK_OK;
     const struct bc_io *io = log->dir->io;
     uint64_t step = BC_MIN(BC_MAX(log->tail, STEP_MIN), STEP_MAX);
     uint64_t end = BC_MAX(bc_align_up(until, STEP_MIN), log->allocated + step);
-    end = BC_MAX(BC_MIN(end, log->options.max_file_size), bc_align_up(until, 4096));
+    end = BC_MAX(BC_MIN(end, max), bc_align_up(until, 4096));
     int error = io->allocate(io->ctx, log->fd, log->allocated, end - log->allocated);
     if (error == EOPNOTSUPP && log->map == NULL) {
         log->allocated = end; /* plain writes extend the file as they go */
@@ -119,10 +135,10 @@ static int cover(struct bc_log *log, uint64_t until)
 }
 
 /* A file takes what fits below its limit; an empty one takes anything. */
-static bool fits(const struct bc_log *log, uint64_t bytes)
+static bool fits(const struct bc_log *log, uint64_t bytes, unsigned how)
 {
     bool empty = atomic_load_explicit(&log->active->max_sequence, memory_order_relaxed) == 0;
-    return empty || log->tail + bytes <= log->options.max_file_size;
+    return empty || log->tail + bytes + kept_free(log, how) <= log->options.max_file_size;
 }
 
 /* What reserve() must wait for with wal released. */
@@ -155,7 +171,7 @@ static int wait_or_make(struct bc_log *log, bool ceiling)
     return result;
 }
 
-int bc_log_reserve(struct bc_log *log, uint64_t bytes, uint64_t count, bool for_sync)
+int bc_log_reserve(struct bc_log *log, uint64_t bytes, uint64_t count, unsigned how)
 {
     for (;;) {
         if (bc_health_poisoned(log->health))
@@ -171,8 +187,8 @@ int bc_log_reserve(struct bc_log *log, uint64_t bytes, uint64_t count, bool for_
         if (bc_unlikely(bc_log_sequence(log) + count + 1 >=
                         atomic_load_explicit(&log->manifest->ceiling, memory_order_acquire))) {
             result = wait_or_make(log, true);
-        } else if (log->active != NULL && fits(log, bytes) && (!for_sync || log->sealing == NULL)) {
-            result = extend(log, log->tail + bytes);
+        } else if (log->active != NULL && fits(log, bytes, how) && ((how & BC_RESERVE_SYNC) == 0 || log->sealing == NULL)) {
+            result = extend(log, log->tail + bytes, how);
             return result == BITCASK_OK ? cover(log, log->tail + bytes) : result;
         } else if (log->active != NULL && log->sealing == NULL && log->next != NULL) {
             result = bc_log_rotate(log);

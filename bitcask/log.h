@@ -58,6 +58,7 @@ struct bc_log {
     uint64_t unsynced_since;       /* tail at the last sync, of active */
     uint64_t next_file_id;         /* above every id seen or used */
     uint64_t cleared_below;        /* under making: of every file made from now on */
+    atomic_bool trim_owed;         /* sealed files have space behind their ends, to go when a MANIFEST is durable */
     bool held;                     /* a clear is replacing the files: appends wait */
     _Atomic uint64_t next_sequence;
 
@@ -91,7 +92,9 @@ void bc_log_unlock(struct bc_log *);
  * is looked up: makes sure that the next records (count of them, bytes in all) can be appended to the active file without a
  * failure that room could cause. for_sync: also that no sealing stands between them and their sync. OK, NO_SPACE, IO,
  * NO_MEMORY, POISONED. */
-int bc_log_reserve(struct bc_log *, uint64_t bytes, uint64_t count, bool for_sync) bc_must_check;
+#define BC_RESERVE_SYNC 1U
+#define BC_RESERVE_DELETE 2U /* may take the space that is kept for deletes on a full disk */
+int bc_log_reserve(struct bc_log *, uint64_t bytes, uint64_t count, unsigned how) bc_must_check;
 
 /* Under wal, after a reserve: puts a record at an offset at or behind the tail, without moving it. r->sequence is the caller's
  * choice from bc_log_sequence() on. Cannot fail where records go through the mapping; else OK, NO_SPACE, IO. */
@@ -131,6 +134,11 @@ bool bc_log_run_ahead(struct bc_log *);
 bool bc_log_upkeep(struct bc_log *);
 /* Milliseconds until the upkeep has to be called without being woken; -1: never. */
 int64_t bc_log_upkeep_due(struct bc_log *);
+/* Gives the space behind the ends of sealed files back, which a durable MANIFEST has fixed. Under making, or holding the sync
+ * token, or before anybody has the handle. */
+void bc_log_trim_sealed(struct bc_log *);
+/* The same if a full disk did not let it be done at the open. */
+void bc_log_pay_trim(struct bc_log *);
 /* No write is running or will come. Syncs, seals everything, lists the last file as cleanly ended, trims it. */
 int bc_log_close(struct bc_log *) bc_must_check;
 

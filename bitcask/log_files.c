@@ -238,6 +238,8 @@ int bc_log_start(struct bc_log *log)
         result = resume(log, resumable, &there);
     if (!there && f == NULL && result == BITCASK_OK)
         result = create_listed(log, &f);
+    if (result == BITCASK_OK)
+        bc_log_pay_trim(log);
     if (f != NULL && result == BITCASK_OK) {
         struct bc_link link = {0};
         (void)bc_filetable_each(log->files, last_log_file, &link);

@@ -125,7 +125,8 @@ int bc_apply(bitcask *db, struct bc_operation *op, uint64_t *ret_sequence)
         call = bc_pins_call(db->pins);
         bc_log_lock(&db->log);
     }
-    int result = bc_log_reserve(&db->log, bc_record_footprint(&largest), 1, op->sync);
+    int result = bc_log_reserve(&db->log, bc_record_footprint(&largest), 1,
+                                (op->sync ? BC_RESERVE_SYNC : 0) | (op->type == BC_RECORD_TOMBSTONE ? BC_RESERVE_DELETE : 0));
     if (result == BITCASK_OK)
         result = bc_keydir_reserve(db->keydir, hash, 1, op->key_size);
     if (result == BITCASK_OK)
