@@ -300,6 +300,10 @@ static void run_values(struct bench *b)
 
 #define ALIVE 1000000U
 
+struct churned {
+    double at_once, bytes, keydir;
+};
+
 static void delete_key(struct bench *b, uint64_t n)
 {
     const uint64_t key[2] = {mix(n + 1), mix(n ^ 0x9e3779b97f4a7c15U)};
@@ -307,8 +311,26 @@ static void delete_key(struct bench *b, uint64_t n)
         die("delete");
 }
 
+/* Hint files take memory while they are written, in a thread of low priority: until every sealed file has its own. */
+static void wait_for_hints(const struct bench *b)
+{
+    size_t data = 1, hints = 0;
+    for (unsigned seconds = 0; data > hints + 2 && seconds < 600; seconds++) {
+        char pattern[320];
+        glob_t found;
+        usleep(1000000);
+        snprintf(pattern, sizeof pattern, "%s/*.data", b->path);
+        data = glob(pattern, 0, NULL, &found) == 0 ? found.gl_pathc : 0;
+        globfree(&found);
+        snprintf(pattern, sizeof pattern, "%s/*.hint", b->path);
+        hints = glob(pattern, 0, NULL, &found) == 0 ? found.gl_pathc : 0;
+        globfree(&found);
+    }
+    usleep(1000000);
+}
+
 /* Keys from..keys are put; all but the last ALIVE are deleted. */
-static double churn(struct bench *b, uint64_t from)
+static struct churned churn(struct bench *b, uint64_t from)
 {
     unsigned char value[8];
     double before = rss_anon();
@@ -319,42 +341,49 @@ static double churn(struct bench *b, uint64_t from)
         if (n >= from + ALIVE)
             delete_key(b, n - ALIVE);
     }
-    usleep(1000000); /* background work ends */
-    double bytes = rss_anon() - before;
+    struct churned c = {.at_once = rss_anon() - before};
+    wait_for_hints(b);
+    c.bytes = rss_anon() - before;
     for (uint64_t n = b->keys - ALIVE; n < b->keys; n += 1000)
         get(b, value, n, false);
     if (bitcask_stats_get(b->db, &stats) != BITCASK_OK || stats.keys != ALIVE)
         die("not as many keys as there should be");
+    c.keydir = (double)stats.keydir_bytes;
     drop_store(b);
-    return bytes;
+    return c;
 }
 
-static double churn_apart(struct bench *b, uint64_t from)
+static struct churned churn_apart(struct bench *b, uint64_t from)
 {
     int ends[2];
-    double bytes = 0;
+    struct churned c = {0, 0, 0};
     if (pipe(ends) != 0)
         die("pipe");
     pid_t pid = fork();
     if (pid == 0) {
-        bytes = churn(b, from);
-        _exit(write(ends[1], &bytes, sizeof bytes) == sizeof bytes ? 0 : 1);
+        c = churn(b, from);
+        _exit(write(ends[1], &c, sizeof c) == sizeof c ? 0 : 1);
     }
     close(ends[1]);
-    if (pid < 0 || read(ends[0], &bytes, sizeof bytes) != sizeof bytes)
+    if (pid < 0 || read(ends[0], &c, sizeof c) != sizeof c)
         die("churn");
     close(ends[0]);
     waitpid(pid, NULL, 0);
-    return bytes;
+    return c;
 }
 
 static void run_churn(struct bench *b)
 {
     b->value_size = 8;
-    double start = now(), fresh = churn_apart(b, b->keys - ALIVE), churned = churn_apart(b, 0);
-    note(b, "RssAnon, fresh", "MB", fresh / 1e6);
-    note(b, "RssAnon, churned", "MB", churned / 1e6);
-    note(b, "churned / fresh", "x", churned / fresh);
+    double start = now();
+    struct churned fresh = churn_apart(b, b->keys - ALIVE), churned = churn_apart(b, 0);
+    note(b, "RssAnon, fresh", "MB", fresh.bytes / 1e6);
+    note(b, "RssAnon, churned", "MB", churned.bytes / 1e6);
+    note(b, "RssAnon, before the hints", "MB", churned.at_once / 1e6);
+    note(b, "KeyDir, fresh", "MB", fresh.keydir / 1e6);
+    note(b, "KeyDir, churned", "MB", churned.keydir / 1e6);
+    note(b, "churned / fresh, RssAnon", "%", 100 * churned.bytes / fresh.bytes);
+    note(b, "churned / fresh, KeyDir", "%", 100 * churned.keydir / fresh.keydir);
     note(b, "time", "s", now() - start);
 }
 

@@ -52,20 +52,23 @@ START_TEST(test_child_is_refused_and_holds_no_lock)
     bitcask_options o = store_options(_i);
     bitcask *db = store_open(path, &o);
     bitcask_snapshot *snapshot;
-    int gate[2], status;
+    int gate[2], ready[2], status;
     char byte = 0;
     ck_assert_int_eq(bitcask_put(db, "a", 1, "b", 1, NULL, NULL), BITCASK_OK);
     ck_assert_int_eq(bitcask_snapshot_new(db, &snapshot), BITCASK_OK);
-    ck_assert_int_eq(pipe(gate), 0);
+    ck_assert(pipe(gate) == 0 && pipe(ready) == 0);
     pid_t pid = fork();
     if (pid == 0) {
         close(gate[1]);
+        /* Its copy of the lock went when it first ran, which the parent must wait for. */
+        must(write(ready[1], &byte, 1) == 1);
         in_child(db, snapshot);
         /* Lives on until the parent has closed and opened the store again. */
         must(read(gate[0], &byte, 1) == 1);
         _exit(0);
     }
     close(gate[0]);
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
     ck_assert_int_eq(bitcask_put(db, "a", 1, "d", 1, NULL, NULL), BITCASK_OK);
     bitcask_snapshot_release(snapshot);
     store_close(db);
@@ -79,6 +82,8 @@ START_TEST(test_child_is_refused_and_holds_no_lock)
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     close(gate[1]);
+    close(ready[0]);
+    close(ready[1]);
 }
 END_TEST
 
