@@ -314,19 +314,25 @@ static void delete_key(struct bench *b, uint64_t n)
 /* Hint files take memory while they are written, in a thread of low priority: until every sealed file has its own. */
 static void wait_for_hints(const struct bench *b)
 {
-    size_t data = 1, hints = 0;
-    for (unsigned seconds = 0; data > hints + 2 && seconds < 600; seconds++) {
+    unsigned quiet = 0;
+    size_t before = 0;
+    for (unsigned seconds = 0; quiet < 30 && seconds < 900; seconds++) {
         char pattern[320];
         glob_t found;
         usleep(1000000);
-        snprintf(pattern, sizeof pattern, "%s/*.data", b->path);
-        data = glob(pattern, 0, NULL, &found) == 0 ? found.gl_pathc : 0;
-        globfree(&found);
-        snprintf(pattern, sizeof pattern, "%s/*.hint", b->path);
-        hints = glob(pattern, 0, NULL, &found) == 0 ? found.gl_pathc : 0;
-        globfree(&found);
+        snprintf(pattern, sizeof pattern, "%s/*.hint*", b->path);
+        size_t names = 0;
+        bool busy = false;
+        if (glob(pattern, 0, NULL, &found) == 0) {
+            names = found.gl_pathc;
+            for (size_t i = 0; i < names; i++)
+                busy = busy || strstr(found.gl_pathv[i], ".tmp") != NULL;
+            globfree(&found);
+        }
+        /* The first pass over a file leaves no trace: no new name for as long as one takes. */
+        quiet = busy || names != before ? 0 : quiet + 1;
+        before = names;
     }
-    usleep(1000000);
 }
 
 /* Keys from..keys are put; all but the last ALIVE are deleted. */
