@@ -289,7 +289,7 @@ static int apply(struct application *a, uint64_t bytes, bool sync)
     uint64_t last = 0;
     bc_log_lock(log);
     struct bc_record frame = {.type = BC_RECORD_BATCH, .value_size = BC_BATCH_VALUE};
-    int result = bc_log_reserve(log, bytes + bc_record_footprint(&frame), a->count + 1, sync);
+    int result = bc_log_reserve(log, bytes + bc_record_footprint(&frame), a->count + 1, sync ? BC_RESERVE_SYNC : 0);
     if (result == BITCASK_OK)
         result = reserve_keydir(a);
     if (result == BITCASK_OK) {
@@ -304,10 +304,8 @@ static int apply(struct application *a, uint64_t bytes, bool sync)
     return result == BITCASK_OK && sync ? bc_log_sync(log, last) : result;
 }
 
-int bitcask_write(bitcask *db, bitcask_batch *b, uint32_t flags)
+static int write_batch(bitcask *db, bitcask_batch *b, uint32_t flags)
 {
-    if ((flags & ~BITCASK_PUT_SYNC) != 0)
-        return bc_fail(BITCASK_INVALID, 0, NULL, 0, "write takes no flag but BITCASK_PUT_SYNC");
     int result = bc_db_writable(db);
     if (result != BITCASK_OK || b->count == 0)
         return result;
@@ -319,5 +317,15 @@ int bitcask_write(bitcask *db, bitcask_batch *b, uint32_t flags)
     result = apply(&a, b->bytes, sync);
     bc_free(&db->allocator, a.steps);
     bc_upkeep_inline(&db->upkeep);
+    return result;
+}
+
+int bitcask_write(bitcask *db, bitcask_batch *b, uint32_t flags)
+{
+    if ((flags & ~BITCASK_PUT_SYNC) != 0)
+        return bc_fail(BITCASK_INVALID, 0, NULL, 0, "write takes no flag but BITCASK_PUT_SYNC");
+    unsigned call = bc_pins_call(db->pins);
+    int result = write_batch(db, b, flags);
+    bc_pins_return(db->pins, call);
     return result;
 }

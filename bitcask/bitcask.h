@@ -4,8 +4,13 @@
  *   - One process writes. A second opener for writing, in any process, this one too, gets BITCASK_LOCKED. Prefork servers
  *     open the store after the fork in one worker, or put one process in front of it.
  *   - Every key lives in memory: about 24 bytes plus the key, each.
- *   - Data files are read through a memory mapping. A device that fails under a mapped page raises SIGBUS, as for every
- *     mapped file. BITCASK_OPEN_NO_MMAP reads and writes with system calls instead and turns that into BITCASK_IO.
+ *   - Data files are read and written through memory mappings. A device that fails under a mapped page, or a file that
+ *     somebody cuts, raises SIGBUS, as for every mapped file, and ends the process. Two options prevent that:
+ *     BITCASK_OPEN_NO_MMAP uses system calls instead, and BITCASK_OPEN_GUARD_SIGBUS takes the signal: the read answers
+ *     BITCASK_IO or BITCASK_CORRUPT, a write BITCASK_IO, and the handle then refuses writes (BITCASK_POISONED). The guard is
+ * one signal handler for the process while such a handle, or a view of one, is there; faults that are not the store's go to the
+ * handler that was there before. The host must not block SIGBUS in threads that use the handle, and a handler that it installs
+ * later must pass faults on. Bytes of a view that was taken before such a fault may turn to zeros.
  *   - After fork() only the parent can use the handle; in the child its calls return BITCASK_FORKED, and close frees memory.
  *   - Not for network file systems: their locks and mappings do not keep the promises that the store needs.
  *   - A put returns when the record is in the page cache: it survives a kill of the process, not a power failure. What
@@ -59,7 +64,8 @@
  *   Callbacks  None runs under a lock. None may call bitcask_close(). The log callback comes from any thread.
  *   Visibility A write is visible to every reader once it is appended, in the order of sequence numbers. It is durable when
  *              its call says so. Conditions are decided in that same order.
- *   Host       The library never exits, aborts, prints or touches signal dispositions. Its threads block all signals.
+ *   Host       The library never exits, aborts, prints or touches signal dispositions, but for SIGBUS if
+ *              GUARD_SIGBUS asks for it. Its threads block all signals.
  */
 #ifndef BITCASK_BITCASK_H
 #define BITCASK_BITCASK_H
@@ -162,12 +168,15 @@ typedef int (*bitcask_progress_fn)(const char *phase, uint64_t done, uint64_t to
 /* ---- open and close --------------------------------------------------------------------------------------------------- */
 
 /* bitcask_options.flags */
-#define BITCASK_OPEN_READ_ONLY 1U /* writes nothing at all; works beside a live writer; shows the moment of the open */
+#define BITCASK_OPEN_READ_ONLY                                                                                                 \
+    1U /* writes nothing at all; works beside a live writer; shows the moment of the open, or of the last bitcask_refresh() */
 #define BITCASK_OPEN_NO_CREATE 2U /* the store must exist */
 #define BITCASK_OPEN_EXCLUSIVE 4U /* the store must not exist yet */
 #define BITCASK_OPEN_NO_MMAP 8U   /* pread and pwrite instead of mappings */
 #define BITCASK_OPEN_SALVAGE                                                                                                   \
     16U /* implies READ_ONLY: opens a damaged store and shows what can be read, possibly older values */
+#define BITCASK_OPEN_GUARD_SIGBUS                                                                                              \
+    32U /* takes SIGBUS below the store's mappings: reads answer CORRUPT or IO, writes are refused as POISONED; see CAVEATS */
 #define BITCASK_OPEN_NO_MERGE 64U /* no merge in the background, no eviction, no sweep of expired keys */
 
 /* bitcask_options.sync_mode: when a write without BITCASK_PUT_SYNC becomes durable. */
@@ -225,8 +234,8 @@ BITCASK_API void bitcask_options_init(bitcask_options *options, size_t size);
 
 /* Sets one option by its name and a text value, for command lines and configuration files: the fields above by their names,
  * sizes with a suffix ("64m"), "off" for BITCASK_OFF, sync_mode as none, interval or always, and read_only, no_create,
- * exclusive, no_mmap, salvage, no_merge as true or false. Returns OK · INVALID (no such option, or not such a value; nothing is
- * changed). */
+ * exclusive, no_mmap, guard_sigbus, salvage, no_merge as true or false. Returns OK · INVALID (no such option, or not such a
+ * value; nothing is changed). */
 BITCASK_API int bitcask_options_set(bitcask_options *options, const char *option, const char *value);
 
 /* The same on an open store, for options that can change there: sync_*, max_*, merge_*, frag_*, dead_bytes_*,
@@ -244,11 +253,22 @@ BITCASK_API int bitcask_set(bitcask *db, const char *option, const char *value);
  * room. */
 BITCASK_API int bitcask_open(const char *dir, const bitcask_options *options, bitcask **ret_db);
 
-/* Syncs, seals the state and closes. NULL is OK. No other call may be running on the handle or start on it.
+/* Syncs, seals the state and closes. NULL is OK. No other call may start on the handle from here on; one that runs
+ * makes it BUSY.
  *
  * Returns OK · BUSY (something is still open on the handle or a call is running; nothing changed, the handle stays valid) ·
  * IO, NO_SPACE, POISONED (the handle is gone; what was not durable may be lost at a power failure, and only then). */
 BITCASK_API int bitcask_close(bitcask *db);
+
+/* Moves a READ_ONLY handle to now: what the writer has appended, sealed, merged or cleared since the open or the last refresh.
+ *
+ * Readers of the handle, on any thread, go on: a key goes over in one step, batches whole, all in one step; they wait for that
+ * step only, which takes a fraction of a microsecond for each key that changed. Snapshots, iterators and views that were taken
+ * before show what they showed. Costs some small reads when nothing changed, else the reading of what is new; after a merge
+ * that is its outputs (by their hint files) and one pass over the keys. New snapshots wait meanwhile.
+ * Returns OK · INVALID (a handle that writes, or SALVAGE) · NOT_FOUND (the store is gone) · BUSY (its writer changes files
+ * faster than they can be read: try again) · CORRUPT · IO · UNSUPPORTED. On failure the handle shows what it showed before. */
+BITCASK_API int bitcask_refresh(bitcask *db);
 
 /* ---- read ------------------------------------------------------------------------------------------------------------- */
 

@@ -6,7 +6,7 @@
 #include "bitcask/error.h"
 #include "bitcask/leftovers.h"
 #include "bitcask/load.h"
-#include "bitcask/recover.h"
+#include "bitcask/refresh.h"
 
 #define ATTEMPTS_BESIDE_A_WRITER 16U
 
@@ -26,6 +26,7 @@ int bc_db_writable(bitcask *db)
         return bc_health_refuse();
     if (bc_likely(atomic_load_explicit(&db->upkeep_running, memory_order_acquire)))
         return BITCASK_OK;
+    unsigned call = bc_pins_call(db->pins);
     pthread_mutex_lock(&db->starting);
     int result = BITCASK_OK;
     if (!atomic_load(&db->upkeep_running)) {
@@ -33,6 +34,7 @@ int bc_db_writable(bitcask *db)
         atomic_store(&db->upkeep_running, result == BITCASK_OK);
     }
     pthread_mutex_unlock(&db->starting);
+    bc_pins_return(db->pins, call);
     return result;
 }
 
@@ -175,7 +177,16 @@ static int make_parts(struct opening *o)
     if (result == BITCASK_OK)
         o->stage = STAGE_FILES;
     db->files.salvage = (db->options.flags & BITCASK_OPEN_SALVAGE) != 0;
+    db->files.borrowed = db->read_only;
+    db->files.guarded = (db->options.flags & BITCASK_OPEN_GUARD_SIGBUS) != 0;
     return result;
+}
+
+unsigned bc_db_load_threads(const bitcask *db, bool inlined)
+{
+    if (inlined)
+        return 1;
+    return db->options.load_threads != 0 ? db->options.load_threads : BC_MIN(db->io->processors(db->io->ctx), 8U);
 }
 
 static int load_all(struct opening *o)
@@ -197,36 +208,18 @@ static int load_all(struct opening *o)
     if (result != BITCASK_OK)
         return result;
     db->log.next_file_id = BC_MAX(o->manifest.next_id, highest + 1);
-    unsigned threads = db->options.load_threads;
-    if (threads == 0)
-        threads = BC_MIN(db->io->processors(db->io->ctx), 8U);
-    if (o->environment->inlined)
-        threads = 1;
+    bc_refresh_begin(db, &o->manifest, &o->recovery);
     struct bc_load load = {.dir = &db->dir,
                            .allocator = &db->allocator,
                            .files = &db->files,
                            .keydir = db->keydir,
                            .health = &db->health,
                            .ceiling = o->manifest.ceiling,
-                           .threads = threads,
+                           .threads = bc_db_load_threads(db, o->environment->inlined),
                            .salvage = db->files.salvage,
                            .progress = db->options.progress,
                            .progress_ctx = db->options.progress_ctx};
     return bc_load(&load);
-}
-
-/* After the MANIFEST that fixes the ends is durable: the space behind them goes back. */
-static int trim_file(struct bc_file *f, void *arg)
-{
-    bitcask *db = arg;
-    struct bc_io_stat st;
-    int fd;
-    if (bc_datafile_open(&db->dir, &db->files.store, &f->name, BC_IO_WRITE, &fd, &st) != BITCASK_OK)
-        return 0;
-    if (st.size > atomic_load(&f->end))
-        (void)db->io->truncate(db->io->ctx, fd, atomic_load(&f->end));
-    db->io->close(db->io->ctx, fd);
-    return 0;
 }
 
 /* The ends that recovery found become facts. A full disk does not bar reading: the MANIFEST is then written with the first
@@ -250,10 +243,13 @@ static int settle(struct opening *o)
             return result == BITCASK_POISONED ? BITCASK_IO : result;
         durable = result == BITCASK_OK;
     }
-    if (!durable)
+    if (!durable) {
+        atomic_store(&db->log.trim_owed, true);
         return BITCASK_OK;
+    }
+    /* After the MANIFEST that fixes the ends is durable: the space behind them goes back. */
     if (o->recovery.changed)
-        (void)bc_filetable_each(&db->files, trim_file, db);
+        bc_log_trim_sealed(&db->log);
     size_t gone = bc_leftovers_remove(&db->dir, &db->allocator, &db->manifest.current);
     if (gone > 0)
         bc_log_line(&db->health, BITCASK_LOG_INFO, "removed %zu left-over files", gone);
@@ -401,6 +397,15 @@ int bitcask_open(const char *path, const bitcask_options *options, bitcask **ret
 
 /* ---- close ---- */
 
+/* Whether somebody is: under a pin, counted, or under wal, which is waited for: that is short. */
+static bool is_inside(bitcask *db)
+{
+    bc_log_lock(&db->log);
+    bool inside = bc_pins_busy(db->pins);
+    bc_log_unlock(&db->log);
+    return inside;
+}
+
 int bitcask_close(bitcask *db)
 {
     if (db == NULL)
@@ -409,8 +414,10 @@ int bitcask_close(bitcask *db)
     if (atomic_load(&db->children) != 0)
         return bc_fail(BITCASK_BUSY, 0, NULL, 0, "%u snapshots and iterators are open on the handle: release them first",
                        atomic_load(&db->children));
-    /* A child has none of the threads, and nothing of the store is his to write. */
+    /* A child has none of the threads, nor their calls, and nothing of the store is his to write. */
     bool forked = bc_forked(&db->fork);
+    if (!forked && is_inside(db))
+        return bc_fail(BITCASK_BUSY, 0, NULL, 0, "a call is running on the handle, in another thread or below a callback");
     atomic_fetch_add(&db->merger.pace.interrupts, 1);
     if (!forked)
         bc_upkeep_stop(&db->upkeep);

@@ -18,6 +18,7 @@
 #include "bitcask/manifest.h"
 #include "bitcask/merge_run.h"
 #include "bitcask/options.h"
+#include "bitcask/recover.h"
 #include "bitcask/upkeep.h"
 
 struct bitcask {
@@ -39,8 +40,10 @@ struct bitcask {
     struct bc_merger merger;
     struct bc_upkeep upkeep;
     atomic_bool upkeep_running;
-    pthread_mutex_t starting;  /* one thread starts the upkeep, or changes options */
-    _Atomic uint32_t children; /* snapshots and iterators: close waits for none of them and refuses */
+    pthread_mutex_t starting;                /* one thread starts the upkeep, or changes options */
+    struct bc_tail tails[BC_OPEN_FILES_MAX]; /* read-only; under making: how far the writer's open files were read */
+    uint64_t seen;                           /* read-only; under making: no sequence above it was seen */
+    _Atomic uint32_t children;               /* snapshots and iterators: close waits for none of them and refuses */
 };
 
 /* What tests replace: the I/O table, and threads (inlined: background work runs inside the calls, in a fixed order). */
@@ -67,6 +70,9 @@ static inline bool bc_db_syncs_always(const bitcask *db)
     return atomic_load_explicit(&db->sync_mode, memory_order_relaxed) == BITCASK_SYNC_ALWAYS;
 }
 
+/* How many threads load. inlined: of the environment. */
+unsigned bc_db_load_threads(const bitcask *, bool inlined);
+
 /* ---- read.c ---- */
 
 /* One record as it lies in its file. key and value point into the mapping (valid inside the pin) or into owned. */
@@ -84,9 +90,17 @@ struct bc_found {
  * expired key is NOT_FOUND. OK, NOT_FOUND, CORRUPT, IO, NO_MEMORY. */
 int bc_find(bitcask *, uint64_t hash, const void *key, size_t key_size, bool with_value, struct bc_found *ret) bc_must_check;
 void bc_found_release(bitcask *, struct bc_found *);
-/* Failing to open a file for want of descriptors is no error before the cache gave some back. Called outside a pin after a
- * failed find: whether to try again. */
-bool bc_find_again(bitcask *, int result, unsigned attempt);
+/* After an attempt to read under a pin: whether to make another one, under the pin that *pin then is. Else the pin was left,
+ * and the handle may be gone. Failing to open a file for want of descriptors is no error before the cache gave some back, and
+ * bytes that a guarded fault made zeros are read again with a system call. */
+bool bc_read_again_slowly(bitcask *, unsigned *pin, int result, unsigned attempt);
+static inline bool bc_read_again(bitcask *db, unsigned *pin, int result, unsigned attempt)
+{
+    if (bc_unlikely(bc_filetable_reclaimable(&db->files) || result == BITCASK_IO || result == BITCASK_CORRUPT))
+        return bc_read_again_slowly(db, pin, result, attempt);
+    bc_pins_leave(db->pins, *pin);
+    return false;
+}
 /* The record at a place where the KeyDir, or a snapshot of it, says that this key's is. As bc_find(), but never NOT_FOUND. */
 int bc_find_at(bitcask *, const struct bc_entry *, const void *key, size_t key_size, bool with_value,
                struct bc_found *ret) bc_must_check;

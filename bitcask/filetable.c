@@ -192,6 +192,13 @@ void bc_filetable_take_over(struct bc_filetable *t, struct bc_file *f, struct bc
     pthread_mutex_unlock(&t->cache);
 }
 
+struct bc_handle *bc_filetable_new_handle(const struct bc_filetable *t, int fd, void *map, size_t map_size, bool writable)
+{
+    const struct bc_io *io = t->dir->io;
+    return t->guarded ? bc_handle_new_guarded(t->allocator, io, fd, map, map_size, writable)
+                      : bc_handle_new(t->allocator, io, fd, map, map_size);
+}
+
 /* Maps what the descriptor has and makes both a handle. fd is taken over on success. */
 static int make_handle(struct bc_filetable *t, struct bc_file *f, int fd, uint64_t size, struct bc_handle **ret)
 {
@@ -203,12 +210,12 @@ static int make_handle(struct bc_filetable *t, struct bc_file *f, int fd, uint64
     if (size < end && !t->salvage)
         return bc_fail(BITCASK_CORRUPT, 0, name, size, "%s: %llu bytes long, should have %llu", name, (unsigned long long)size,
                        (unsigned long long)end);
-    if (t->mapped && !f->by_descriptor && !t->salvage) {
+    if (t->mapped && !atomic_load(&f->by_descriptor) && !t->salvage) {
         int error = io->map(io->ctx, fd, (size_t)end, false, &map);
         if (error != 0)
             return bc_fail_io(error, name, "cannot map");
     }
-    *ret = bc_handle_new(t->allocator, io, fd, map, (size_t)end);
+    *ret = bc_filetable_new_handle(t, fd, map, (size_t)end, false);
     if (*ret != NULL)
         return BITCASK_OK;
     if (map != NULL)
@@ -286,7 +293,7 @@ int bc_filetable_remap(struct bc_filetable *t, struct bc_file *f, size_t size)
     int error = io->map(io->ctx, old->fd, size, true, &map);
     if (error != 0)
         return bc_fail_io(error, name, "cannot map");
-    struct bc_handle *h = bc_handle_new(t->allocator, io, old->fd, map, size);
+    struct bc_handle *h = bc_filetable_new_handle(t, old->fd, map, size, true);
     if (h == NULL) {
         io->unmap(io->ctx, map, size);
         return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to map a larger file");
@@ -294,6 +301,36 @@ int bc_filetable_remap(struct bc_filetable *t, struct bc_file *f, size_t size)
     pthread_mutex_lock(&t->cache);
     /* The descriptor stays the one that was opened before the first write: a failed write-back is reported to it. */
     old->owns_fd = false;
+    atomic_store_explicit(&f->handle, h, memory_order_release);
+    retire(t, old);
+    pthread_mutex_unlock(&t->cache);
+    return BITCASK_OK;
+}
+
+int bc_filetable_follow(struct bc_filetable *t, struct bc_file *f, bool by_descriptor)
+{
+    const struct bc_io *io = t->dir->io;
+    struct bc_handle *old = bc_file_handle(f);
+    uint64_t end = atomic_load(&f->end);
+    void *map = NULL;
+    char name[BC_NAME_SIZE];
+    bc_data_name(name, f->name.id);
+    if (old == NULL || (old->map == NULL && (by_descriptor || !t->mapped))) {
+        atomic_store(&f->by_descriptor, by_descriptor);
+        return BITCASK_OK;
+    }
+    int error = t->mapped && !by_descriptor ? io->map(io->ctx, old->fd, (size_t)end, false, &map) : 0;
+    if (error != 0)
+        return bc_fail_io(error, name, "cannot map");
+    struct bc_handle *h = bc_filetable_new_handle(t, old->fd, map, (size_t)end, false);
+    if (h == NULL) {
+        if (map != NULL)
+            io->unmap(io->ctx, map, (size_t)end);
+        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to follow a data file");
+    }
+    pthread_mutex_lock(&t->cache);
+    old->owns_fd = false;
+    atomic_store(&f->by_descriptor, by_descriptor);
     atomic_store_explicit(&f->handle, h, memory_order_release);
     retire(t, old);
     pthread_mutex_unlock(&t->cache);
@@ -324,10 +361,12 @@ static struct bc_file *take_removed(struct bc_filetable *t)
 static void forget(struct bc_filetable *t, struct bc_file *f)
 {
     char name[BC_NAME_SIZE];
-    bc_data_name(name, f->name.id);
-    (void)bc_directory_unlink(t->dir, name);
-    bc_hint_name(name, f->name.id);
-    (void)bc_directory_unlink(t->dir, name);
+    if (!t->borrowed) {
+        bc_data_name(name, f->name.id);
+        (void)bc_directory_unlink(t->dir, name);
+        bc_hint_name(name, f->name.id);
+        (void)bc_directory_unlink(t->dir, name);
+    }
     /* Only now may the index be given out again: no reader that probed before the removal is left. Under cache, too: the CLOCK
      * hand finds files by the table, not by the KeyDir. */
     pthread_rwlock_wrlock(&t->main);

@@ -36,7 +36,7 @@ struct bc_file {
     _Atomic uint32_t state;
 
     _Atomic(struct bc_handle *) handle; /* NULL: not open */
-    bool by_descriptor;                 /* never mapped: somebody else is writing it (a read-only handle's open files) */
+    atomic_bool by_descriptor;          /* not mapped: somebody else is writing it (a read-only handle's open files) */
     bool cached;                        /* under cache: the handle counts against the budget and may be evicted */
     atomic_bool recent;                 /* used since the CLOCK hand passed */
     struct bc_file *removed;            /* link of the list of removed files */
@@ -68,6 +68,8 @@ struct bc_filetable {
     struct bc_uuid store;
     bool mapped;     /* sealed files are read through mappings */
     bool salvage;    /* damaged and short files are opened, too */
+    bool guarded;    /* faults below mappings are taken */
+    bool borrowed;   /* somebody else's files: what leaves the table is not unlinked */
     uint32_t budget; /* under cache */
     pthread_rwlock_t main;
     _Atomic(struct bc_file *) *_Atomic blocks[BC_KEYDIR_FILES_MAX / BC_FILES_PER_BLOCK];
@@ -100,8 +102,15 @@ void bc_filetable_hand_over(struct bc_filetable *, struct bc_file *);
 /* The reverse: the log will write this file again, through this handle, which is taken over. */
 void bc_filetable_take_over(struct bc_filetable *, struct bc_file *, struct bc_handle *);
 
+/* As bc_handle_new(), guarded if the table is. */
+struct bc_handle *bc_filetable_new_handle(const struct bc_filetable *, int fd, void *map, size_t map_size, bool writable);
+
 /* Replaces a file's mapping by a larger one; the old one goes when its readers have left. OK, NO_MEMORY, IO. */
 int bc_filetable_remap(struct bc_filetable *, struct bc_file *, size_t size) bc_must_check;
+
+/* The file is read through a mapping of all of it from now on (where the table maps), or not mapped any more; its descriptor
+ * stays. For files that somebody else writes. OK, NO_MEMORY, IO: nothing changed. */
+int bc_filetable_follow(struct bc_filetable *, struct bc_file *, bool by_descriptor) bc_must_check;
 
 typedef int (*bc_file_fn)(struct bc_file *, void *arg); /* non-zero stops the walk and is returned */
 int bc_filetable_each(struct bc_filetable *, bc_file_fn, void *arg);

@@ -23,7 +23,7 @@ static void in_parent(void)
 static void in_child(void)
 {
     for (struct bc_fork_guard *g = guards; g != NULL; g = g->next) {
-        atomic_store(&g->forked, true);
+        atomic_store(g->own, 0);
         if (g->dir->lock_fd >= 0)
             g->dir->io->close(g->dir->io->ctx, g->dir->lock_fd);
         g->dir->lock_fd = -1;
@@ -36,13 +36,25 @@ static void register_once(void)
     registered = pthread_atfork(before_fork, in_parent, in_child) == 0;
 }
 
+#define PAGE 4096U
+
+static void make_page(struct bc_fork_guard *g)
+{
+    const struct bc_io *io = g->dir->io;
+    g->own = &g->here;
+    g->page = io->memory_wipe_on_fork == NULL ? NULL : io->memory_map(io->ctx, PAGE);
+    if (g->page != NULL && io->memory_wipe_on_fork(io->ctx, g->page, PAGE) == 0)
+        g->own = g->page;
+    atomic_store(g->own, 1);
+}
+
 int bc_fork_watch(struct bc_fork_guard *g, struct bc_directory *dir)
 {
     pthread_once(&once, register_once);
     if (!registered)
         return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to watch for forks");
-    atomic_init(&g->forked, false);
     g->dir = dir;
+    make_page(g);
     g->previous = NULL;
     pthread_mutex_lock(&mutex);
     g->next = guards;
@@ -63,4 +75,6 @@ void bc_fork_unwatch(struct bc_fork_guard *g)
     if (g->next != NULL)
         g->next->previous = g->previous;
     pthread_mutex_unlock(&mutex);
+    if (g->page != NULL)
+        g->dir->io->memory_unmap(g->dir->io->ctx, g->page, PAGE);
 }

@@ -20,12 +20,23 @@ struct bc_handle {
     size_t map_size;
     const struct bc_io *io;
     bitcask_allocator allocator;
+    void *guard;            /* of the mapping; NULL: none */
+    _Atomic uint32_t fault; /* 1: a page of the mapping could not be read or stored to, and is zeros now */
     struct bc_handle *next; /* list of the handles that wait for their readers */
 };
 
 /* fd and map (may be NULL) are taken over on success. One owner. NULL: no memory. */
 struct bc_handle *bc_handle_new(const bitcask_allocator *, const struct bc_io *, int fd, void *map, size_t map_size);
+/* The same with a guarded mapping. */
+struct bc_handle *bc_handle_new_guarded(const bitcask_allocator *, const struct bc_io *, int fd, void *map, size_t map_size,
+                                        bool writable);
 void bc_handle_unref(struct bc_handle *); /* NULL ok */
+
+/* Whether bytes can be read through the mapping: else with a system call, which tells what is wrong with them. */
+static inline bool bc_handle_maps(const struct bc_handle *h)
+{
+    return bc_likely(h->map != NULL) && bc_likely(atomic_load_explicit(&h->fault, memory_order_relaxed) == 0);
+}
 
 /* For one who is sure that another owner exists: inside a pin, with the handle loaded from the file. */
 static inline void bc_handle_ref(struct bc_handle *h)

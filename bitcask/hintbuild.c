@@ -7,6 +7,7 @@
 #include "bitcask/hash.h"
 #include "bitcask/hintfile.h"
 #include "bitcask/hintwrite.h"
+#include "bitcask/keydir_memory.h"
 #include "bitcask/scan.h"
 
 struct seen {
@@ -17,6 +18,7 @@ struct seen {
 struct builder {
     const struct bc_directory *dir;
     const bitcask_allocator *allocator;
+    struct bc_keydir_memory memory; /* of table and last: large for a moment, then it goes back to the system, not to malloc */
     const _Atomic(bool) *stop;
     struct bc_file_name file;
     uint64_t end;
@@ -28,6 +30,16 @@ struct builder {
     uint64_t min_sequence, max_sequence;
     struct bc_hint_writer out;
 };
+
+static uint64_t table_bytes(size_t capacity)
+{
+    return bc_memory_round(capacity * sizeof(struct seen));
+}
+
+static uint64_t last_bytes(const struct builder *b)
+{
+    return bc_memory_round(b->end / 64 + 1);
+}
 
 static int no_memory(void)
 {
@@ -52,7 +64,7 @@ static bool same_key(const struct builder *b, uint32_t offset8, const void *key,
 static int grow(struct builder *b)
 {
     size_t capacity = b->capacity * 2;
-    struct seen *table = bc_alloc_zero(b->allocator, capacity, sizeof *table);
+    struct seen *table = bc_memory_new(&b->memory, table_bytes(capacity));
     if (table == NULL)
         return no_memory();
     for (size_t i = 0; i < b->capacity; i++) {
@@ -63,7 +75,7 @@ static int grow(struct builder *b)
             at = (at + 1) & (capacity - 1);
         table[at] = b->table[i];
     }
-    bc_free(b->allocator, b->table);
+    bc_memory_free(&b->memory, b->table, table_bytes(b->capacity));
     b->table = table;
     b->capacity = capacity;
     return BITCASK_OK;
@@ -171,8 +183,8 @@ static int build(struct builder *b)
     if (error != 0)
         return bc_fail_io(error, NULL, "no random bytes");
     b->capacity = 1024;
-    b->table = bc_alloc_zero(b->allocator, b->capacity, sizeof *b->table);
-    b->last = bc_alloc_zero(b->allocator, (size_t)(b->end / 64 + 1), 1);
+    b->table = bc_memory_new(&b->memory, table_bytes(b->capacity));
+    b->last = bc_memory_new(&b->memory, last_bytes(b));
     if (b->table == NULL || b->last == NULL)
         return no_memory();
     int result = pass(b, false);
@@ -195,9 +207,10 @@ int bc_hint_build(const struct bc_directory *dir, const bitcask_allocator *a, co
     int result = bc_datafile_open(dir, store, file, 0, &b.fd, &st);
     if (result != BITCASK_OK)
         return result;
+    bc_memory_init(&b.memory, a, dir->io, 1);
     result = build(&b);
     dir->io->close(dir->io->ctx, b.fd);
-    bc_free(a, b.table);
-    bc_free(a, b.last);
+    bc_memory_free(&b.memory, b.table, table_bytes(b.capacity));
+    bc_memory_free(&b.memory, b.last, last_bytes(&b));
     return result;
 }

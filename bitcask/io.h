@@ -79,9 +79,16 @@ struct bc_io {
     int (*populate)(void *ctx, void *addr, size_t size);
     int (*protect)(void *ctx, void *addr, size_t size); /* no further store through this mapping */
 
+    /* May be NULL: the backend cannot. A SIGBUS below the mapping (its file was cut, its device failed) is taken from now on:
+     * its page becomes zeros that are no file's, and *fault 1, in this order seen from that thread. unguard before unmap. */
+    int (*guard)(void *ctx, void *addr, size_t size, bool writable, _Atomic(uint32_t) *fault, void **ret_guard);
+    void (*unguard)(void *ctx, void *guard);
+
     /* Memory that is no file's: page-aligned zeros. */
     void *(*memory_map)(void *ctx, size_t size);
     void (*memory_unmap)(void *ctx, void *addr, size_t size);
+    /* May be NULL: the backend cannot. A child process finds zeros there, however it was made. */
+    int (*memory_wipe_on_fork)(void *ctx, void *addr, size_t size);
 
     int (*random)(void *ctx, void *buf, size_t size);
     int64_t (*wall_ms)(void *ctx);      /* Unix milliseconds */

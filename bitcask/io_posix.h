@@ -44,11 +44,16 @@ int bc_posix_populate(void *ctx, void *addr, size_t size);
 int bc_posix_protect(void *ctx, void *addr, size_t size);
 void *bc_posix_memory_map(void *ctx, size_t size);
 void bc_posix_memory_unmap(void *ctx, void *addr, size_t size);
+int bc_posix_memory_wipe_on_fork(void *ctx, void *addr, size_t size);
 int bc_posix_random(void *ctx, void *buf, size_t size);
 int64_t bc_posix_wall_ms(void *ctx);
 int64_t bc_posix_monotonic_ms(void *ctx);
 void bc_posix_sleep_us(void *ctx, unsigned us);
 unsigned bc_posix_processors(void *ctx);
 void bc_posix_lower_priority(void *ctx, int nice);
+
+/* Faults below mappings: io_posix_guard.c. */
+int bc_posix_guard(void *ctx, void *addr, size_t size, bool writable, _Atomic(uint32_t) *fault, void **ret_guard);
+void bc_posix_unguard(void *ctx, void *guard);
 
 #endif

@@ -7,6 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -68,6 +71,13 @@ void *bc_posix_memory_map(void *ctx, size_t size)
 void bc_posix_memory_unmap(void *ctx, void *addr, size_t size)
 {
     bc_posix_unmap(ctx, addr, size);
+}
+
+int bc_posix_memory_wipe_on_fork(void *ctx, void *addr, size_t size)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    return madvise(addr, size, MADV_WIPEONFORK) == 0 ? 0 : errno;
 }
 
 /* ---- the machine ---- */

@@ -103,7 +103,7 @@ static void prefetch(bitcask_iter *it)
     unsigned pin = bc_pins_enter(db->pins);
     for (size_t i = 0; i < it->count; i++) {
         struct bc_handle *h = bc_file_handle(bc_filetable_get(&db->files, it->items[i].entry.file));
-        if (h == NULL || h->map == NULL)
+        if (h == NULL || !bc_handle_maps(h))
             continue;
         __builtin_prefetch(h->map + it->items[i].entry.offset);
         __builtin_prefetch(h->map + it->items[i].entry.offset + BC_CACHE_LINE);
@@ -187,11 +187,13 @@ int bitcask_iter_new(bitcask *db, const bitcask_iter_options *given, bitcask_ite
         result = check(&o, db);
     if (result != BITCASK_OK)
         return result;
-    bitcask_iter *it = bc_alloc_zero(&db->allocator, 1, sizeof *it);
-    if (it == NULL)
-        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory for an iterator");
-    it->db = db;
     atomic_fetch_add(&db->children, 1);
+    bitcask_iter *it = bc_alloc_zero(&db->allocator, 1, sizeof *it);
+    if (it == NULL) {
+        atomic_fetch_sub(&db->children, 1);
+        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory for an iterator");
+    }
+    it->db = db;
     result = set_up(it, &o);
     if (result != BITCASK_OK) {
         bitcask_iter_free(it);
@@ -248,11 +250,9 @@ static int value_once(bitcask_iter *it)
 {
     bitcask *db = it->db;
     struct bc_found f;
-    unsigned pin = bc_pins_enter(db->pins);
     int result = bc_find_at(db, &it->current->entry, it->keys + it->current->key, it->current->key_size, true, &f);
     if (result == BITCASK_OK)
         result = bc_view_make(db, &f, &it->value);
-    bc_pins_leave(db->pins, pin);
     return result;
 }
 
@@ -263,10 +263,11 @@ int bitcask_iter_value(bitcask_iter *it, bitcask_slice *ret)
     if ((it->flags & BITCASK_ITER_KEYS_ONLY) != 0)
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "the iterator was made with BITCASK_ITER_KEYS_ONLY");
     int result = BITCASK_OK;
-    for (unsigned attempt = 0; it->value.data == NULL; attempt++) {
-        result = value_once(it);
-        if (!bc_find_again(it->db, result, attempt))
-            break;
+    if (it->value.data == NULL) {
+        unsigned pin = bc_pins_enter(it->db->pins), attempt = 0;
+        do
+            result = value_once(it);
+        while (bc_read_again(it->db, &pin, result, attempt++));
     }
     if (result == BITCASK_OK)
         *ret = (bitcask_slice){it->value.data, it->value.size};
@@ -277,13 +278,11 @@ static int info_once(const bitcask_iter *it, bitcask_key_info *ret)
 {
     bitcask *db = it->db;
     struct bc_found f;
-    unsigned pin = bc_pins_enter(db->pins);
     int result = bc_find_at(db, &it->current->entry, it->keys + it->current->key, it->current->key_size, false, &f);
     if (result == BITCASK_OK) {
         *ret = (bitcask_key_info){sizeof *ret, f.record.value_size, f.record.sequence, f.record.expire_at_ms};
         bc_found_release(db, &f);
     }
-    bc_pins_leave(db->pins, pin);
     return result;
 }
 
@@ -293,11 +292,10 @@ int bitcask_iter_info(const bitcask_iter *it, bitcask_key_info *ret)
     if (it->current == NULL)
         return no_current();
     int result;
-    for (unsigned attempt = 0;; attempt++) {
+    unsigned pin = bc_pins_enter(it->db->pins), attempt = 0;
+    do
         result = info_once(it, &info);
-        if (!bc_find_again(it->db, result, attempt))
-            break;
-    }
+    while (bc_read_again(it->db, &pin, result, attempt++));
     return result == BITCASK_OK ? bc_result_copy(ret, &info, sizeof info) : result;
 }
 

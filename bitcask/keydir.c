@@ -98,6 +98,11 @@ uint32_t bc_keydir_shards(const struct bc_keydir *k)
     return k->count;
 }
 
+const struct bc_hash_secret *bc_keydir_secret(const struct bc_keydir *k)
+{
+    return &k->secret;
+}
+
 void bc_keydir_prefetch(const struct bc_keydir *k, uint64_t hash)
 {
     bc_table_prefetch(&bc_shard_of(k, hash)->table, bc_tag_of(hash));

@@ -43,6 +43,8 @@ void bc_keydir_free(struct bc_keydir *); /* NULL ok; no reader inside */
 uint64_t bc_keydir_hash(const struct bc_keydir *, const void *key, size_t key_size);
 uint32_t bc_keydir_shard(const struct bc_keydir *, uint64_t hash); /* which shard a hash belongs to */
 uint32_t bc_keydir_shards(const struct bc_keydir *);
+/* What its hashes are keyed with: a second KeyDir made with it has the same hashes and shards. */
+const struct bc_hash_secret *bc_keydir_secret(const struct bc_keydir *);
 /* Starts the memory access that a lookup or publication of this hash will wait for. */
 void bc_keydir_prefetch(const struct bc_keydir *, uint64_t hash);
 
@@ -87,6 +89,9 @@ void bc_keydir_remove(struct bc_keydir *, const struct bc_cursor *); /* a found 
 void bc_keydir_hold(struct bc_keydir *, uint32_t shard);
 void bc_keydir_release(struct bc_keydir *, uint32_t shard);
 
+/* Between hold and release: removes the entries of all files whose gone[index] is true. */
+void bc_keydir_drop_files(struct bc_keydir *, uint32_t shard, const bool *gone);
+
 /* ---- merge: no wal ---- */
 
 enum bc_moved {
@@ -118,6 +123,11 @@ bool bc_keydir_sweep(struct bc_keydir *, uint64_t *position, size_t max, int64_t
 int bc_keydir_load_begin(struct bc_keydir *) bc_must_check;
 int bc_keydir_load(struct bc_keydir *, uint64_t hash, const void *key, size_t key_size, uint64_t sequence,
                    const struct bc_entry *entry, int64_t expire_at_ms) bc_must_check; /* BITCASK_OK, NO_MEMORY */
+/* Calls fn for every entry, tombstones among them, with its sequence; its key is valid until something is loaded. One thread.
+ */
+typedef int (*bc_keydir_loaded_fn)(uint64_t hash, const struct bc_entry *entry, int64_t expire_at_ms, uint64_t sequence,
+                                   const void *key, size_t key_size, void *arg); /* non-zero stops the walk and is returned */
+int bc_keydir_each_loaded(struct bc_keydir *, bc_keydir_loaded_fn, void *arg);
 void bc_keydir_load_end(struct bc_keydir *); /* tombstones go, memory for sequences is returned */
 
 /* ---- upkeep: a background thread, no lock held ---- */

@@ -55,6 +55,26 @@ out:
     return result;
 }
 
+int bc_keydir_each_loaded(struct bc_keydir *k, bc_keydir_loaded_fn fn, void *arg)
+{
+    int result = 0;
+    for (uint32_t i = 0; i < k->count && result == 0; i++) {
+        struct bc_shard *s = &k->shards[i];
+        uint32_t left = bc_get32(&s->table.count);
+        for (uint32_t position = 0; left != 0 && result == 0; position++) {
+            struct bc_pair pair = bc_table_at(&s->table, position);
+            if (pair.place == 0)
+                continue;
+            struct bc_entry entry = bc_entry_decode(pair);
+            struct bc_arena_entry e = bc_shard_entry(s, pair);
+            result = fn(bc_keydir_hash(k, e.key, e.key_size), &entry, e.expire_at_ms, bc_table_sequences(&s->table)[position],
+                        e.key, e.key_size, arg);
+            left--;
+        }
+    }
+    return result;
+}
+
 static void drop_tombstones(struct bc_keydir *k, struct bc_shard *s)
 {
     uint32_t end = s->table.extent;
@@ -68,6 +88,26 @@ static void drop_tombstones(struct bc_keydir *k, struct bc_shard *s)
         }
     }
     bc_shard_trim(k, s);
+}
+
+void bc_keydir_drop_files(struct bc_keydir *k, uint32_t shard, const bool *gone)
+{
+    struct bc_shard *s = &k->shards[shard];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->table.extent; i++) {
+        struct bc_pair pair = bc_table_at(&s->table, i);
+        count += pair.place != 0 && gone[bc_entry_decode(pair).file];
+    }
+    if (count != 0 && count == bc_get32(&s->table.count)) {
+        bc_shard_clear(k, s);
+        return;
+    }
+    for (uint32_t i = 0; count > 0; i++) {
+        /* What stood behind a removed slot may stand in its place. */
+        for (struct bc_pair pair; (pair = bc_table_at(&s->table, i)).place != 0 && gone[bc_entry_decode(pair).file]; count--)
+            bc_shard_remove(s, i);
+    }
+    bc_shard_ask(k, s);
 }
 
 void bc_keydir_load_end(struct bc_keydir *k)

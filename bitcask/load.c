@@ -85,11 +85,12 @@ static enum bc_scan_result scan_on(const struct bc_load *load, struct bc_scan *s
     return bc_scan_resync(s);
 }
 
-static int load_by_scan(struct bc_load *load, struct bc_file *f, int fd)
+static int load_by_scan(struct bc_load *load, const struct bc_load_part *part, int fd)
 {
+    struct bc_file *f = part->file;
     struct target t = {load, f};
     struct bc_scan s;
-    int result = bc_scan_init(&s, load->dir->io, load->allocator, fd, &f->name, BC_DATA_START, atomic_load(&f->end));
+    int result = bc_scan_init(&s, load->dir->io, load->allocator, fd, &f->name, part->from, part->until);
     if (result != BITCASK_OK)
         return result;
     enum bc_scan_result scanned = BC_SCAN_END;
@@ -139,13 +140,14 @@ static int check_behind_end(const struct bc_load *load, struct bc_file *f, int f
     return result;
 }
 
-static int load_opened(struct bc_load *load, struct bc_file *f, const struct bc_handle *h)
+static int load_opened(struct bc_load *load, const struct bc_load_part *part, const struct bc_handle *h)
 {
+    struct bc_file *f = part->file;
     struct target t = {load, f};
     struct bc_hint_header header;
     bool valid = false;
     int result = BITCASK_OK;
-    if (!load->salvage && !f->by_descriptor) {
+    if (!load->salvage && !atomic_load(&f->by_descriptor) && part->from == BC_DATA_START) {
         result = check_behind_end(load, f, h->fd);
         if (result == BITCASK_OK)
             result =
@@ -155,7 +157,7 @@ static int load_opened(struct bc_load *load, struct bc_file *f, const struct bc_
         return result;
     atomic_store(&f->needs_hint, true);
     atomic_store(&f->tombstone_bytes, 0); /* what a hint that proved wrong has told */
-    return load_by_scan(load, f, h->fd);
+    return load_by_scan(load, part, h->fd);
 }
 
 /* Opening a file proves that it is there, is that file and is long enough, whatever its hint says. The handle is owned
@@ -170,12 +172,12 @@ static int open_file(struct bc_load *load, struct bc_file *f, struct bc_handle *
     return result;
 }
 
-static int load_once(struct bc_load *load, struct bc_file *f)
+static int load_once(struct bc_load *load, const struct bc_load_part *part)
 {
     struct bc_handle *h;
-    int result = open_file(load, f, &h);
+    int result = open_file(load, part->file, &h);
     if (result == BITCASK_OK) {
-        result = load_opened(load, f, h);
+        result = load_opened(load, part, h);
         bc_handle_unref(h);
     } else if (load->salvage && result == BITCASK_CORRUPT) {
         bc_log_failure(load->health, BITCASK_LOG_ERROR, "salvage goes on without it");
@@ -187,10 +189,10 @@ static int load_once(struct bc_load *load, struct bc_file *f)
     return result;
 }
 
-static int load_file(struct bc_load *load, struct bc_file *f)
+static int load_file(struct bc_load *load, const struct bc_load_part *part)
 {
     for (unsigned attempt = 0;; attempt++) {
-        int result = load_once(load, f);
+        int result = load_once(load, part);
         int sys_errno = result == BITCASK_IO ? bitcask_last_error()->sys_errno : 0;
         if ((sys_errno != EMFILE && sys_errno != ENFILE) || attempt > 8 || !bc_filetable_shrink(load->files))
             return result;
@@ -211,11 +213,24 @@ static void note_failure(struct job *j, int result)
     pthread_mutex_unlock(&j->mutex);
 }
 
+static uint32_t parts_of(const struct bc_load *load)
+{
+    return load->parts != NULL ? load->count : load->files->used;
+}
+
+static struct bc_load_part part_of(const struct bc_load *load, uint32_t index)
+{
+    if (load->parts != NULL)
+        return load->parts[index];
+    struct bc_file *f = bc_filetable_get(load->files, index);
+    return (struct bc_load_part){f, BC_DATA_START, atomic_load(&f->end)};
+}
+
 /* On the opener's thread only: callbacks do not come from threads that he does not know. */
 static bool cancelled(struct job *j)
 {
     const struct bc_load *load = j->load;
-    uint32_t used = load->files->used, next = atomic_load(&j->next);
+    uint32_t used = parts_of(load), next = atomic_load(&j->next);
     if (load->progress == NULL || load->progress("load", BC_MIN(next, used), used, load->progress_ctx) == 0)
         return false;
     note_failure(j, bc_fail(BITCASK_CANCELLED, 0, NULL, 0, "the load was cancelled"));
@@ -225,14 +240,16 @@ static bool cancelled(struct job *j)
 static void *work(void *arg)
 {
     struct job *j = arg;
-    uint32_t used = j->load->files->used;
+    struct bc_load *load = j->load;
+    uint32_t used = parts_of(load);
     while (atomic_load(&j->result) == BITCASK_OK) {
         if (pthread_equal(pthread_self(), j->opener) && cancelled(j))
             break;
         uint32_t index = atomic_fetch_add(&j->next, 1);
         if (index >= used)
             break;
-        int result = load_file(j->load, bc_filetable_get(j->load->files, index));
+        struct bc_load_part part = part_of(load, index);
+        int result = load_file(load, &part);
         if (result != BITCASK_OK)
             note_failure(j, result);
     }
@@ -259,20 +276,27 @@ static void run(struct job *j, unsigned threads)
         pthread_join(others[i], NULL);
 }
 
-int bc_load(struct bc_load *load)
+int bc_load_parts(struct bc_load *load)
 {
     struct job j = {.load = load, .opener = pthread_self()};
+    if (pthread_mutex_init(&j.mutex, NULL) != 0)
+        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "cannot make a mutex");
+    run(&j, BC_MIN(load->threads, BC_MAX(parts_of(load), 1)));
+    pthread_mutex_destroy(&j.mutex);
+    int result = atomic_load(&j.result);
+    if (result != BITCASK_OK)
+        return bc_fail(result, j.failure.sys_errno, j.failure.file, j.failure.offset, "%s", j.failure.message);
+    return BITCASK_OK;
+}
+
+int bc_load(struct bc_load *load)
+{
     int result = bc_keydir_load_begin(load->keydir);
     if (result != BITCASK_OK)
         return result;
-    if (pthread_mutex_init(&j.mutex, NULL) != 0)
-        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "cannot make a mutex");
-    run(&j, BC_MIN(load->threads, BC_MAX(load->files->used, 1)));
-    pthread_mutex_destroy(&j.mutex);
+    result = bc_load_parts(load);
     bc_keydir_load_end(load->keydir);
-    result = atomic_load(&j.result);
-    if (result != BITCASK_OK)
-        return bc_fail(result, j.failure.sys_errno, j.failure.file, j.failure.offset, "%s", j.failure.message);
-    bc_keydir_each_entry(load->keydir, count_live, load->files);
-    return BITCASK_OK;
+    if (result == BITCASK_OK)
+        bc_keydir_each_entry(load->keydir, count_live, load->files);
+    return result;
 }

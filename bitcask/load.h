@@ -10,6 +10,12 @@
 #include "bitcask/hintfile.h"
 #include "bitcask/keydir.h"
 
+/* One file of a load that does not take all: from BC_DATA_START, or from where an earlier load of it ended. */
+struct bc_load_part {
+    struct bc_file *file;
+    uint64_t from, until;
+};
+
 struct bc_load {
     const struct bc_directory *dir;
     const bitcask_allocator *allocator;
@@ -18,7 +24,9 @@ struct bc_load {
     const struct bc_health *health;
     uint64_t ceiling; /* the MANIFEST's: no record may have it or more */
     unsigned threads;
-    bool salvage; /* goes on behind damage and without files that cannot be read */
+    bool salvage;                     /* goes on behind damage and without files that cannot be read */
+    const struct bc_load_part *parts; /* for bc_load_parts() */
+    uint32_t count;
     bitcask_progress_fn progress;
     void *progress_ctx;
 };
@@ -27,5 +35,9 @@ struct bc_load {
  * key cannot be known: names file and offset), IO, NO_MEMORY,
  * CANCELLED. */
 int bc_load(struct bc_load *) bc_must_check;
+
+/* Loads only the parts, into a KeyDir where they stand alone: between load_begin and load_end, which are the caller's. Counts
+ * nothing. As bc_load(). */
+int bc_load_parts(struct bc_load *) bc_must_check;
 
 #endif

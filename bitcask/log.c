@@ -9,6 +9,12 @@
  * fault, and the fault costs more than the call (docs/decisions/0002-write-path.md has the measurement). */
 #define LARGE_RECORD 2048U
 
+/* The last bytes of the active file's space are for deletes alone, so that they work on a disk that became full: about a
+ * thousand of them. Small files have none to spare. */
+#define DELETE_RESERVE_MAX (64ULL << 10)
+#define DELETE_RESERVE_SHARE 64U
+#define DELETE_RESERVE_FROM (1ULL << 20)
+
 #define STEP_MIN (1ULL << 20)
 #define STEP_MAX (64ULL << 20)
 
@@ -56,6 +62,11 @@ void bc_log_lock(struct bc_log *log)
     pthread_mutex_lock(&log->wal);
 }
 
+bool bc_log_try_lock(struct bc_log *log)
+{
+    return pthread_mutex_trylock(&log->wal) == 0;
+}
+
 void bc_log_lock_settled(struct bc_log *log)
 {
     bc_log_lock(log);
@@ -83,15 +94,25 @@ static int fail_on_active(const struct bc_log *log, int error, const char *what)
     return bc_fail_io(error, name, what);
 }
 
-/* Under wal. The upkeep extends ahead of the tail; a writer that outran it, or whose record is larger than a step, does it. */
-static int extend(struct bc_log *log, uint64_t until)
+static uint64_t kept_free(const struct bc_log *log, unsigned how)
 {
+    uint64_t max = log->options.max_file_size;
+    if ((how & BC_RESERVE_DELETE) != 0 || max < DELETE_RESERVE_FROM)
+        return 0;
+    return BC_MIN(DELETE_RESERVE_MAX, max / DELETE_RESERVE_SHARE);
+}
+
+/* Under wal. The upkeep extends ahead of the tail; a writer that outran it, or whose record is larger than a step, does it. */
+static int extend(struct bc_log *log, uint64_t until, unsigned how)
+{
+    uint64_t max = log->options.max_file_size;
+    until = BC_MAX(until, BC_MIN(until + kept_free(log, how), max));
     if (until <= log->allocated)
         return BITCASK_OK;
     const struct bc_io *io = log->dir->io;
     uint64_t step = BC_MIN(BC_MAX(log->tail, STEP_MIN), STEP_MAX);
     uint64_t end = BC_MAX(bc_align_up(until, STEP_MIN), log->allocated + step);
-    end = BC_MAX(BC_MIN(end, log->options.max_file_size), bc_align_up(until, 4096));
+    end = BC_MAX(BC_MIN(end, max), bc_align_up(until, 4096));
     int error = io->allocate(io->ctx, log->fd, log->allocated, end - log->allocated);
     if (error == EOPNOTSUPP && log->map == NULL) {
         log->allocated = end; /* plain writes extend the file as they go */
@@ -114,16 +135,18 @@ static int cover(struct bc_log *log, uint64_t until)
     if (log->map == NULL || until <= bc_file_handle(log->active)->map_size)
         return BITCASK_OK;
     int result = bc_filetable_remap(log->files, log->active, (size_t)bc_align_up(until, 4096));
-    if (result == BITCASK_OK)
+    if (result == BITCASK_OK) {
         log->map = bc_file_handle(log->active)->map;
+        log->fault = &bc_file_handle(log->active)->fault;
+    }
     return result;
 }
 
 /* A file takes what fits below its limit; an empty one takes anything. */
-static bool fits(const struct bc_log *log, uint64_t bytes)
+static bool fits(const struct bc_log *log, uint64_t bytes, unsigned how)
 {
     bool empty = atomic_load_explicit(&log->active->max_sequence, memory_order_relaxed) == 0;
-    return empty || log->tail + bytes <= log->options.max_file_size;
+    return empty || log->tail + bytes + kept_free(log, how) <= log->options.max_file_size;
 }
 
 /* What reserve() must wait for with wal released. */
@@ -144,32 +167,41 @@ static int raise_ceiling(struct bc_log *log)
     return result == BITCASK_OK ? bc_manifest_commit(log->manifest, &edit) : result;
 }
 
-int bc_log_reserve(struct bc_log *log, uint64_t bytes, uint64_t count, bool for_sync)
+/* Releases wal; while it is not held the caller is seen by his count. */
+static int wait_or_make(struct bc_log *log, bool ceiling)
+{
+    bool no_active = log->active == NULL, sealing = log->sealing != NULL, no_next = log->next == NULL;
+    unsigned call = bc_pins_call(log->files->pins);
+    bc_log_unlock(log);
+    int result = ceiling ? raise_ceiling(log) : wait_for_files(log, no_active, sealing, no_next);
+    bc_log_lock(log);
+    bc_pins_return(log->files->pins, call);
+    return result;
+}
+
+int bc_log_reserve(struct bc_log *log, uint64_t bytes, uint64_t count, unsigned how)
 {
     for (;;) {
         if (bc_health_poisoned(log->health))
             return bc_health_refuse();
         if (bc_unlikely(log->held)) {
+            unsigned call = bc_pins_call(log->files->pins);
             pthread_cond_wait(&log->resumed, &log->wal);
+            bc_pins_return(log->files->pins, call);
             continue;
         }
         int result = BITCASK_OK;
         /* One more for the link of a rotation. */
         if (bc_unlikely(bc_log_sequence(log) + count + 1 >=
                         atomic_load_explicit(&log->manifest->ceiling, memory_order_acquire))) {
-            bc_log_unlock(log);
-            result = raise_ceiling(log);
-            bc_log_lock(log);
-        } else if (log->active != NULL && fits(log, bytes) && (!for_sync || log->sealing == NULL)) {
-            result = extend(log, log->tail + bytes);
+            result = wait_or_make(log, true);
+        } else if (log->active != NULL && fits(log, bytes, how) && ((how & BC_RESERVE_SYNC) == 0 || log->sealing == NULL)) {
+            result = extend(log, log->tail + bytes, how);
             return result == BITCASK_OK ? cover(log, log->tail + bytes) : result;
         } else if (log->active != NULL && log->sealing == NULL && log->next != NULL) {
             result = bc_log_rotate(log);
         } else {
-            bool no_active = log->active == NULL, sealing = log->sealing != NULL, no_next = log->next == NULL;
-            bc_log_unlock(log);
-            result = wait_for_files(log, no_active, sealing, no_next);
-            bc_log_lock(log);
+            result = wait_or_make(log, false);
         }
         if (result != BITCASK_OK)
             return result;
@@ -202,6 +234,22 @@ static int place_by_write(struct bc_log *log, uint64_t offset, const struct bc_r
     return error == 0 ? BITCASK_OK : fail_on_active(log, error, "cannot write a record");
 }
 
+int bc_log_check_fault(struct bc_log *log, const struct bc_file *f)
+{
+    const struct bc_handle *h = bc_file_handle((struct bc_file *)(uintptr_t)f);
+    if (h == NULL || atomic_load(&h->fault) == 0)
+        return BITCASK_OK;
+    char name[BC_NAME_SIZE];
+    bc_data_name(name, f->name.id);
+    if (!bc_health_poisoned(log->health))
+        (void)bc_health_poison(log->health, EIO, name, "cannot store into the mapped file: it was cut, or its device failed");
+    return bc_fail(
+        BITCASK_IO, EIO, name, 0,
+        "%s: was cut while it was mapped, or its device failed: what is durable of it is unknown; the handle refuses "
+        "writes from now on",
+        name);
+}
+
 int bc_log_place(struct bc_log *log, uint64_t offset, const struct bc_record *r, const void *key, const void *value)
 {
     uint32_t seed = bc_record_seed(log->active->name.nonce, offset);
@@ -218,6 +266,8 @@ int bc_log_place(struct bc_log *log, uint64_t offset, const struct bc_record *r,
     memset(end, 0, (size_t)(dst + footprint - end));
     /* The header last: until it is there, there is no record. */
     bc_record_encode(dst, r, seed, dst_key, dst_value);
+    if (bc_unlikely(atomic_load_explicit(log->fault, memory_order_relaxed) != 0))
+        return bc_log_check_fault(log, log->active);
     return BITCASK_OK;
 }
 

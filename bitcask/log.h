@@ -43,22 +43,24 @@ struct bc_log {
     void *wake_arg;
 
     pthread_mutex_t wal;
-    pthread_cond_t resumed;    /* with wal: hold is over */
-    struct bc_file *active;    /* under wal, as all up to next_sequence */
-    struct bc_file *next;      /* prepared and listed, empty */
-    struct bc_file *sealing;   /* full, not sealed in a durable MANIFEST yet */
-    struct bc_file *resumable; /* ended by a clean close: the first write may go on in it */
-    char *map;                 /* of active; NULL where records are written */
-    int fd;                    /* of active */
-    uint64_t tail;             /* where the next record goes */
-    uint64_t appended;         /* bytes of records, since the log was started */
-    uint64_t allocated;        /* no store at or beyond it */
-    uint64_t prepared_until;   /* pages below it were brought in */
-    uint64_t wake_at;          /* tail that wakes the upkeep */
-    uint64_t unsynced_since;   /* tail at the last sync, of active */
-    uint64_t next_file_id;     /* above every id seen or used */
-    uint64_t cleared_below;    /* under making: of every file made from now on */
-    bool held;                 /* a clear is replacing the files: appends wait */
+    pthread_cond_t resumed;        /* with wal: hold is over */
+    struct bc_file *active;        /* under wal, as all up to next_sequence */
+    struct bc_file *next;          /* prepared and listed, empty */
+    struct bc_file *sealing;       /* full, not sealed in a durable MANIFEST yet */
+    struct bc_file *resumable;     /* ended by a clean close: the first write may go on in it */
+    char *map;                     /* of active; NULL where records are written */
+    const _Atomic uint32_t *fault; /* of active's mapping */
+    int fd;                        /* of active */
+    uint64_t tail;                 /* where the next record goes */
+    uint64_t appended;             /* bytes of records, since the log was started */
+    uint64_t allocated;            /* no store at or beyond it */
+    uint64_t prepared_until;       /* pages below it were brought in */
+    uint64_t wake_at;              /* tail that wakes the upkeep */
+    uint64_t unsynced_since;       /* tail at the last sync, of active */
+    uint64_t next_file_id;         /* above every id seen or used */
+    uint64_t cleared_below;        /* under making: of every file made from now on */
+    atomic_bool trim_owed;         /* sealed files have space behind their ends, to go when a MANIFEST is durable */
+    bool held;                     /* a clear is replacing the files: appends wait */
     _Atomic uint64_t next_sequence;
 
     pthread_mutex_t making; /* one thread makes a log file; held across that I/O; rank: left of manifest */
@@ -82,14 +84,18 @@ void bc_log_free(struct bc_log *);
 /* ---- append: log.c ---- */
 
 void bc_log_lock(struct bc_log *);
+bool bc_log_try_lock(struct bc_log *);
 /* The same when no clear is between its MANIFEST and the KeyDir. */
 void bc_log_lock_settled(struct bc_log *);
 void bc_log_unlock(struct bc_log *);
 
-/* Under wal, which may be released and taken again inside, so before anything is looked up: makes sure that the next records
- * (count of them, bytes in all) can be appended to the active file without a failure that room could cause. for_sync: also that
- * no sealing stands between them and their sync. OK, NO_SPACE, IO, NO_MEMORY, POISONED. */
-int bc_log_reserve(struct bc_log *, uint64_t bytes, uint64_t count, bool for_sync) bc_must_check;
+/* Under wal, which may be released and taken again inside (the call is then counted with the pins: log.c), so before anything
+ * is looked up: makes sure that the next records (count of them, bytes in all) can be appended to the active file without a
+ * failure that room could cause. for_sync: also that no sealing stands between them and their sync. OK, NO_SPACE, IO,
+ * NO_MEMORY, POISONED. */
+#define BC_RESERVE_SYNC 1U
+#define BC_RESERVE_DELETE 2U /* may take the space that is kept for deletes on a full disk */
+int bc_log_reserve(struct bc_log *, uint64_t bytes, uint64_t count, unsigned how) bc_must_check;
 
 /* Under wal, after a reserve: puts a record at an offset at or behind the tail, without moving it. r->sequence is the caller's
  * choice from bc_log_sequence() on. Cannot fail where records go through the mapping; else OK, NO_SPACE, IO. */
@@ -136,10 +142,19 @@ bool bc_log_run_ahead(struct bc_log *);
 bool bc_log_upkeep(struct bc_log *);
 /* Milliseconds until the upkeep has to be called without being woken; -1: never. */
 int64_t bc_log_upkeep_due(struct bc_log *);
+/* Gives the space behind the ends of sealed files back, which a durable MANIFEST has fixed. Under making, or holding the sync
+ * token, or before anybody has the handle. */
+void bc_log_trim_sealed(struct bc_log *);
+/* The same if a full disk did not let it be done at the open. */
+void bc_log_pay_trim(struct bc_log *);
 /* No write is running or will come. Syncs, seals everything, lists the last file as cleanly ended, trims it. */
 int bc_log_close(struct bc_log *) bc_must_check;
 
 /* ---- sync: log_sync.c ---- */
+
+/* Under wal, or holding the sync token: a fault below the mapping of a file that is written is as final as a failed sync, as
+ * what was stored there went nowhere. OK, or IO: the handle is poisoned. */
+int bc_log_check_fault(struct bc_log *, const struct bc_file *) bc_must_check;
 
 /* Waits until every sequence up to this one is durable; concurrent callers share a sync. OK, IO (a sync failed: the outcome is
  * unknown, the handle is poisoned), POISONED (an earlier one did), NO_SPACE. */

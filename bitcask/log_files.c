@@ -59,7 +59,7 @@ static int create(struct bc_log *log, bool clears, struct bc_file **ret)
     int error = 0;
     if (result == BITCASK_OK && (error = io->dir_sync(io->ctx, log->dir->fd)) != 0)
         result = bc_fail_io(error, name, "cannot sync the directory");
-    struct bc_handle *handle = result == BITCASK_OK ? bc_handle_new(log->allocator, io, fd, map, map_size) : NULL;
+    struct bc_handle *handle = result == BITCASK_OK ? bc_filetable_new_handle(log->files, fd, map, map_size, true) : NULL;
     if (result == BITCASK_OK && handle == NULL)
         result = bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory for a data file");
     if (result == BITCASK_OK)
@@ -112,6 +112,7 @@ static void activate(struct bc_log *log, struct bc_file *f, uint64_t tail, uint6
     log->active = f;
     log->map = bc_file_handle(f)->map;
     log->fd = bc_file_handle(f)->fd;
+    log->fault = &bc_file_handle(f)->fault;
     log->tail = tail;
     log->allocated = allocated;
     log->prepared_until = tail;
@@ -155,7 +156,7 @@ static bool map_for_more(struct bc_log *log, int fd, struct resumed *r)
     r->allocated = r->end + (error == 0 ? step : 0);
     if (log->mapped && (error != 0 || io->map(io->ctx, fd, map_size, true, &map) != 0))
         return false;
-    r->handle = bc_handle_new(log->allocator, io, fd, map, map_size);
+    r->handle = bc_filetable_new_handle(log->files, fd, map, map_size, true);
     if (r->handle == NULL && map != NULL)
         io->unmap(io->ctx, map, map_size);
     return r->handle != NULL;
@@ -237,6 +238,8 @@ int bc_log_start(struct bc_log *log)
         result = resume(log, resumable, &there);
     if (!there && f == NULL && result == BITCASK_OK)
         result = create_listed(log, &f);
+    if (result == BITCASK_OK)
+        bc_log_pay_trim(log);
     if (f != NULL && result == BITCASK_OK) {
         struct bc_link link = {0};
         (void)bc_filetable_each(log->files, last_log_file, &link);

@@ -23,6 +23,44 @@ static void trim(struct bc_log *log, struct bc_file *f)
     pthread_mutex_unlock(&log->ahead);
 }
 
+struct ends {
+    struct bc_manifest_file *files;
+    size_t count, capacity;
+};
+
+static int note_end(struct bc_file *f, void *arg)
+{
+    struct ends *e = arg;
+    if (atomic_load(&f->state) == BC_FILE_SEALED && e->count < e->capacity)
+        e->files[e->count++] = (struct bc_manifest_file){.name = f->name, .end = atomic_load(&f->end)};
+    return 0;
+}
+
+void bc_log_trim_sealed(struct bc_log *log)
+{
+    const struct bc_io *io = log->dir->io;
+    struct ends e = {.capacity = atomic_load(&log->files->used)};
+    e.files = bc_alloc_zero(log->allocator, e.capacity + 1, sizeof *e.files);
+    if (e.files != NULL)
+        (void)bc_filetable_each(log->files, note_end, &e);
+    for (size_t i = 0; i < e.count; i++) {
+        struct bc_io_stat st;
+        int fd;
+        if (bc_datafile_open(log->dir, &log->files->store, &e.files[i].name, BC_IO_WRITE, &fd, &st) != BITCASK_OK)
+            continue;
+        if (st.size > e.files[i].end)
+            (void)io->truncate(io->ctx, fd, e.files[i].end);
+        io->close(io->ctx, fd);
+    }
+    bc_free(log->allocator, e.files);
+}
+
+void bc_log_pay_trim(struct bc_log *log)
+{
+    if (bc_unlikely(atomic_load(&log->trim_owed)) && atomic_exchange(&log->trim_owed, false))
+        bc_log_trim_sealed(log);
+}
+
 int bc_log_seal(struct bc_log *log)
 {
     bc_log_lock(log);
@@ -40,6 +78,7 @@ int bc_log_seal(struct bc_log *log)
     result = bc_manifest_commit(log->manifest, &edit);
     if (result != BITCASK_OK)
         return result;
+    bc_log_pay_trim(log);
     trim(log, full);
     bc_log_lock(log);
     log->sealing = NULL;
@@ -152,11 +191,25 @@ static struct bc_file *unlist_if_empty(struct bc_manifest *edit, struct bc_file 
     return f;
 }
 
+/* Nothing was written, but at the open the disk was too full for a MANIFEST: there may be room now. */
+static int settle_late(struct bc_log *log)
+{
+    struct bc_manifest edit;
+    if (!atomic_load(&log->trim_owed) || bc_health_poisoned(log->health))
+        return BITCASK_OK;
+    int result = bc_manifest_begin(log->manifest, 0, &edit);
+    if (result == BITCASK_OK)
+        result = bc_manifest_commit(log->manifest, &edit);
+    if (result == BITCASK_OK)
+        bc_log_pay_trim(log);
+    return result == BITCASK_NO_SPACE || result == BITCASK_NO_MEMORY ? BITCASK_OK : result;
+}
+
 int bc_log_close(struct bc_log *log)
 {
     struct bc_file *active = log->active;
     if (active == NULL && log->next == NULL)
-        return BITCASK_OK;
+        return settle_late(log);
     if (bc_health_poisoned(log->health))
         return bc_health_refuse();
     int result = bc_log_sync_now(log, true);
@@ -179,6 +232,7 @@ int bc_log_close(struct bc_log *log)
     if (result != BITCASK_OK)
         return result;
     log->active = log->next = NULL;
+    bc_log_pay_trim(log);
     for (size_t i = 0; i < BC_ARRAY_SIZE(drop); i++)
         if (drop[i] != NULL)
             bc_filetable_remove(log->files, drop[i]);

@@ -21,6 +21,9 @@ static int sync_file(struct bc_log *log, struct bc_file *f)
         return bc_fail(BITCASK_IO, error, name, 0,
                        "%s: cannot sync: whether the write is durable is unknown; the handle refuses writes from now on", name);
     }
+    int result = bc_log_check_fault(log, f);
+    if (result != BITCASK_OK)
+        return result;
     /* A guarded fault or another sync may have poisoned the handle meanwhile: then this success vouches for nothing. */
     return bc_health_poisoned(log->health) ? outcome_unknown() : BITCASK_OK;
 }
@@ -54,6 +57,9 @@ static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durabl
         return result;
     if (bc_health_poisoned(log->health))
         return outcome_unknown();
+    result = active == NULL ? BITCASK_OK : bc_log_check_fault(log, active);
+    if (result != BITCASK_OK)
+        return result;
     if (active != NULL && active->synced < end) {
         result = sync_file(log, active);
         if (result != BITCASK_OK)
@@ -61,7 +67,9 @@ static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durabl
         active->synced = end;
         /* The mark's slots are written by the token's holder alone and never step back. */
         struct bc_handle *h = bc_file_handle(active);
-        bc_datafile_mark_store(log->dir, h->fd, h->map, active->name.nonce, ++active->mark_counter, end);
+        /* Background threads block the signal that a fault below the mapping raises. */
+        bc_datafile_mark_store(log->dir, h->fd, h->guard != NULL ? NULL : h->map, active->name.nonce, ++active->mark_counter,
+                               end);
     }
     bc_log_lock(log);
     if (log->active == active)

@@ -73,6 +73,15 @@ int bc_manifest_keeper_init(struct bc_manifest_keeper *k, const struct bc_direct
     return BITCASK_OK;
 }
 
+void bc_manifest_follow(struct bc_manifest_keeper *k, struct bc_manifest *current)
+{
+    pthread_mutex_lock(&k->mutex);
+    bc_manifest_free(k->allocator, &k->current);
+    k->current = *current;
+    atomic_store(&k->ceiling, current->ceiling);
+    pthread_mutex_unlock(&k->mutex);
+}
+
 void bc_manifest_keeper_free(struct bc_manifest_keeper *k)
 {
     bc_manifest_free(k->allocator, &k->current);

@@ -38,6 +38,8 @@ void bc_manifest_free(const bitcask_allocator *, struct bc_manifest *);
 /* current is taken over. */
 int bc_manifest_keeper_init(struct bc_manifest_keeper *, const struct bc_directory *, const bitcask_allocator *,
                             struct bc_health *, _Atomic uint64_t *next_sequence, struct bc_manifest *current) bc_must_check;
+/* What somebody else made the truth; current is taken over. */
+void bc_manifest_follow(struct bc_manifest_keeper *, struct bc_manifest *current);
 void bc_manifest_keeper_free(struct bc_manifest_keeper *);
 
 /* Locks and gives a copy of the current MANIFEST with room for extra more files. OK, NO_MEMORY, POISONED. */

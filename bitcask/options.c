@@ -92,7 +92,7 @@ static void resolve_merge(bitcask_options *o)
 static int check(const bitcask_options *o)
 {
     const uint32_t known = BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE | BITCASK_OPEN_EXCLUSIVE | BITCASK_OPEN_NO_MMAP |
-                           BITCASK_OPEN_SALVAGE | BITCASK_OPEN_NO_MERGE;
+                           BITCASK_OPEN_SALVAGE | BITCASK_OPEN_NO_MERGE | BITCASK_OPEN_GUARD_SIGBUS;
     if ((o->flags & ~known) != 0)
         return bc_fail(BITCASK_UNSUPPORTED, 0, NULL, 0, "options.flags has a flag that this version does not know");
     if ((o->flags & BITCASK_OPEN_EXCLUSIVE) != 0 && (o->flags & (BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE)) != 0)

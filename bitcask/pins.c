@@ -14,10 +14,11 @@
 
 struct stripe {
     _Alignas(BC_CACHE_LINE) atomic_uint inside[2];
+    atomic_uint calls;
 };
 
 struct bc_pins {
-    struct stripe *stripes; /* aligned, within memory */
+    struct stripe *stripes; /* aligned, within memory; one more behind the mask's, for background threads */
     unsigned mask;
     atomic_uint epoch;
 
@@ -40,7 +41,7 @@ struct bc_pins *bc_pins_new(const bitcask_allocator *allocator, const struct bc_
     while (count < wanted && count < STRIPES_MAX)
         count *= 2;
     size_t head = bc_align_up(sizeof(struct bc_pins), BC_CACHE_LINE);
-    void *memory = bc_alloc_zero(allocator, 1, head + count * sizeof(struct stripe) + BC_CACHE_LINE);
+    void *memory = bc_alloc_zero(allocator, 1, head + (count + 1) * sizeof(struct stripe) + BC_CACHE_LINE);
     if (memory == NULL)
         return NULL;
     struct bc_pins *pins = (struct bc_pins *)bc_align_up((uintptr_t)memory, BC_CACHE_LINE);
@@ -49,9 +50,10 @@ struct bc_pins *bc_pins_new(const bitcask_allocator *allocator, const struct bc_
     pins->io = io;
     pins->mask = count - 1;
     pins->stripes = (struct stripe *)((char *)pins + head);
-    for (unsigned i = 0; i < count; i++) {
+    for (unsigned i = 0; i <= count; i++) {
         atomic_init(&pins->stripes[i].inside[0], 0);
         atomic_init(&pins->stripes[i].inside[1], 0);
+        atomic_init(&pins->stripes[i].calls, 0);
     }
     atomic_init(&pins->epoch, 0);
     atomic_init(&pins->threads, 0);
@@ -70,11 +72,15 @@ void bc_pins_free(struct bc_pins *pins)
     bc_free(pins->allocator, pins->memory);
 }
 
-unsigned bc_pins_enter(struct bc_pins *pins)
+static inline unsigned own_stripe(struct bc_pins *pins)
 {
     if (bc_unlikely(thread_number == 0))
         thread_number = 1 + (atomic_fetch_add_explicit(&pins->threads, 1, memory_order_relaxed) & (STRIPES_MAX - 1));
-    unsigned stripe = thread_number & pins->mask;
+    return thread_number & pins->mask;
+}
+
+static inline unsigned enter(struct bc_pins *pins, unsigned stripe)
+{
     for (;;) {
         unsigned epoch = atomic_load(&pins->epoch);
         atomic_uint *inside = &pins->stripes[stripe].inside[epoch & 1];
@@ -87,6 +93,38 @@ unsigned bc_pins_enter(struct bc_pins *pins)
     }
 }
 
+unsigned bc_pins_enter(struct bc_pins *pins)
+{
+    return enter(pins, own_stripe(pins));
+}
+
+unsigned bc_pins_enter_background(struct bc_pins *pins)
+{
+    return enter(pins, pins->mask + 1);
+}
+
+unsigned bc_pins_call(struct bc_pins *pins)
+{
+    unsigned stripe = own_stripe(pins);
+    atomic_fetch_add_explicit(&pins->stripes[stripe].calls, 1, memory_order_relaxed);
+    return stripe;
+}
+
+void bc_pins_return(struct bc_pins *pins, unsigned token)
+{
+    atomic_fetch_sub_explicit(&pins->stripes[token].calls, 1, memory_order_release);
+}
+
+bool bc_pins_busy(struct bc_pins *pins)
+{
+    bool busy = false;
+    for (unsigned i = 0; i <= pins->mask; i++) {
+        struct stripe *s = &pins->stripes[i];
+        busy |= atomic_load(&s->inside[0]) != 0 || atomic_load(&s->inside[1]) != 0 || atomic_load(&s->calls) != 0;
+    }
+    return busy;
+}
+
 void bc_pins_leave(struct bc_pins *pins, unsigned token)
 {
     atomic_fetch_sub_explicit(&pins->stripes[token >> 1].inside[token & 1], 1, memory_order_release);
@@ -97,7 +135,7 @@ void bc_pins_synchronize(struct bc_pins *pins)
     pthread_mutex_lock(&pins->mutex);
     unsigned parity = atomic_fetch_add(&pins->epoch, 1) & 1;
     unsigned sleep_us = 1;
-    for (unsigned i = 0, spins = 0; i <= pins->mask;) {
+    for (unsigned i = 0, spins = 0; i <= pins->mask + 1;) {
         if (atomic_load(&pins->stripes[i].inside[parity]) == 0) {
             i++;
         } else if (++spins > SPINS) {

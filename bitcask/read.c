@@ -28,7 +28,7 @@ static int fetch(bitcask *db, struct bc_found *f, bool with_value, const char **
     if (result != BITCASK_OK)
         return result;
     *ret_size = size;
-    if (bc_likely(f->handle->map != NULL)) {
+    if (bc_handle_maps(f->handle)) {
         *ret = f->handle->map + f->entry.offset;
         /* The lines of a small record come from memory together with its header. */
         __builtin_prefetch(*ret + BC_CACHE_LINE);
@@ -129,14 +129,21 @@ int bc_find(bitcask *db, uint64_t hash, const void *key, size_t key_size, bool w
     return result;
 }
 
-bool bc_find_again(bitcask *db, int result, unsigned attempt)
+bool bc_read_again_slowly(bitcask *db, unsigned *pin, int result, unsigned attempt)
 {
-    if (bc_unlikely(bc_filetable_reclaimable(&db->files)))
+    bool again = result == BITCASK_CORRUPT && db->files.guarded && attempt == 0;
+    int sys_errno = result == BITCASK_IO ? bitcask_last_error()->sys_errno : 0;
+    /* Out of the pin nobody else could see that this call is still inside. */
+    unsigned call = bc_pins_call(db->pins);
+    bc_pins_leave(db->pins, *pin);
+    if (bc_filetable_reclaimable(&db->files))
         bc_filetable_reclaim(&db->files);
-    if (bc_likely(result != BITCASK_IO) || attempt > 8)
-        return false;
-    int sys_errno = bitcask_last_error()->sys_errno;
-    return (sys_errno == EMFILE || sys_errno == ENFILE) && bc_filetable_shrink(&db->files);
+    if ((sys_errno == EMFILE || sys_errno == ENFILE) && attempt <= 8)
+        again = bc_filetable_shrink(&db->files);
+    if (again)
+        *pin = bc_pins_enter(db->pins);
+    bc_pins_return(db->pins, call);
+    return again;
 }
 
 /* The copy is what is checked: what the caller gets is what the CRC vouches for. */
@@ -153,7 +160,6 @@ static int get_once(bitcask *db, const void *key, size_t key_size, void **ret_va
 {
     struct bc_found f;
     uint64_t hash = bc_keydir_hash(db->keydir, key, key_size);
-    unsigned pin = bc_pins_enter(db->pins);
     int result = bc_find(db, hash, key, key_size, true, &f);
     if (result == BITCASK_OK) {
         void *value = malloc(f.record.value_size == 0 ? 1 : f.record.value_size);
@@ -169,18 +175,19 @@ static int get_once(bitcask *db, const void *key, size_t key_size, void **ret_va
         }
         bc_found_release(db, &f);
     }
-    bc_pins_leave(db->pins, pin);
     return result;
 }
 
 int bitcask_get(bitcask *db, const void *key, size_t key_size, void **ret_value, size_t *ret_size)
 {
     int result = bc_key_check(key, key_size);
-    for (unsigned attempt = 0; result == BITCASK_OK; attempt++) {
+    if (result != BITCASK_OK)
+        return result;
+    unsigned pin = bc_pins_enter(db->pins);
+    for (unsigned attempt = 0;; attempt++) {
         result = get_once(db, key, key_size, ret_value, ret_size);
-        if (!bc_find_again(db, result, attempt))
+        if (!bc_read_again(db, &pin, result, attempt))
             break;
-        result = BITCASK_OK;
     }
     return result;
 }
@@ -189,7 +196,6 @@ static int read_once(bitcask *db, const void *key, size_t key_size, void *buf, s
 {
     struct bc_found f;
     uint64_t hash = bc_keydir_hash(db->keydir, key, key_size);
-    unsigned pin = bc_pins_enter(db->pins);
     int result = bc_find(db, hash, key, key_size, true, &f);
     if (result == BITCASK_OK) {
         if (f.record.value_size > capacity) {
@@ -202,7 +208,6 @@ static int read_once(bitcask *db, const void *key, size_t key_size, void *buf, s
             *ret_size = f.record.value_size;
         bc_found_release(db, &f);
     }
-    bc_pins_leave(db->pins, pin);
     return result;
 }
 
@@ -211,11 +216,13 @@ int bitcask_read(bitcask *db, const void *key, size_t key_size, void *buf, size_
     int result = bc_key_check(key, key_size);
     if (result == BITCASK_OK && buf == NULL && capacity != 0)
         result = bc_fail(BITCASK_INVALID, 0, NULL, 0, "buf is NULL but has a capacity");
-    for (unsigned attempt = 0; result == BITCASK_OK; attempt++) {
+    if (result != BITCASK_OK)
+        return result;
+    unsigned pin = bc_pins_enter(db->pins);
+    for (unsigned attempt = 0;; attempt++) {
         result = read_once(db, key, key_size, buf, capacity, ret_size);
-        if (!bc_find_again(db, result, attempt))
+        if (!bc_read_again(db, &pin, result, attempt))
             break;
-        result = BITCASK_OK;
     }
     return result;
 }
@@ -224,13 +231,11 @@ static int info_once(bitcask *db, const void *key, size_t key_size, bitcask_key_
 {
     struct bc_found f;
     uint64_t hash = bc_keydir_hash(db->keydir, key, key_size);
-    unsigned pin = bc_pins_enter(db->pins);
     int result = bc_find(db, hash, key, key_size, false, &f);
     if (result == BITCASK_OK) {
         *ret = (bitcask_key_info){sizeof *ret, f.record.value_size, f.record.sequence, f.record.expire_at_ms};
         bc_found_release(db, &f);
     }
-    bc_pins_leave(db->pins, pin);
     return result;
 }
 
@@ -238,11 +243,13 @@ int bitcask_info(bitcask *db, const void *key, size_t key_size, bitcask_key_info
 {
     bitcask_key_info info = BITCASK_KEY_INFO_INIT;
     int result = bc_key_check(key, key_size);
-    for (unsigned attempt = 0; result == BITCASK_OK; attempt++) {
+    if (result != BITCASK_OK)
+        return result;
+    unsigned pin = bc_pins_enter(db->pins);
+    for (unsigned attempt = 0;; attempt++) {
         result = info_once(db, key, key_size, &info);
-        if (!bc_find_again(db, result, attempt))
+        if (!bc_read_again(db, &pin, result, attempt))
             break;
-        result = BITCASK_OK;
     }
     return result == BITCASK_OK ? bc_result_copy(ret, &info, sizeof info) : result;
 }

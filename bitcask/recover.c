@@ -1,6 +1,7 @@
 #include "bitcask/recover.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "bitcask/datafile.h"
 #include "bitcask/error.h"
@@ -15,6 +16,8 @@ struct tail {
     uint64_t end;  /* behind the last whole record or batch */
     uint64_t bad;  /* where the walk stopped */
     bool zeros;    /* nothing but zeros from there on */
+    bool goes_on;  /* an earlier walk came as far as here and told about it */
+    uint64_t last_offset, last_sequence;
     bool linked;
     struct bc_link link;
     uint64_t operations, min_sequence, max_sequence;
@@ -25,6 +28,7 @@ struct recovery {
     const bitcask_allocator *allocator;
     const struct bc_health *health;
     bool read_only;
+    const struct bc_tail *before; /* BC_OPEN_FILES_MAX; NULL: none */
     const struct bc_manifest *manifest;
 };
 
@@ -71,6 +75,13 @@ static bool open_batch(struct walk *w)
     return true;
 }
 
+static void reached(const struct walk *w, struct tail *t)
+{
+    t->end = w->scan.next;
+    t->last_offset = w->scan.offset;
+    t->last_sequence = w->last;
+}
+
 /* Takes the record in. False: it breaks a rule, the log ends before it. */
 static bool take(struct walk *w, struct tail *t)
 {
@@ -78,7 +89,7 @@ static bool take(struct walk *w, struct tail *t)
     w->last = s->record.sequence;
     if (s->record.type == BC_RECORD_LINK) {
         t->linked = s->small_value != NULL && bc_link_decode(s->small_value, &t->link);
-        t->end = s->next;
+        reached(w, t);
         return t->linked;
     }
     if (s->record.type == BC_RECORD_BATCH)
@@ -91,7 +102,7 @@ static bool take(struct walk *w, struct tail *t)
             return false;
         w->batch_start = 0;
     }
-    t->end = s->next;
+    reached(w, t);
     return true;
 }
 
@@ -121,7 +132,7 @@ static int walk(const struct recovery *r, struct tail *t, struct walk *w)
         return bitcask_last_error()->result;
     t->bad = w->scan.next;
     t->zeros = true;
-    if (scanned == BC_SCAN_BAD && bc_scan_all_zero(&w->scan, &t->zeros) == BC_SCAN_FAILED)
+    if (scanned == BC_SCAN_BAD && !t->goes_on && bc_scan_all_zero(&w->scan, &t->zeros) == BC_SCAN_FAILED)
         return bitcask_last_error()->result;
     return BITCASK_OK;
 }
@@ -140,11 +151,59 @@ static int settle(const struct recovery *r, const struct tail *t, int fd)
     return BITCASK_OK;
 }
 
+static void go_on(const struct recovery *r, struct tail *t)
+{
+    for (size_t i = 0; r->before != NULL && i < BC_OPEN_FILES_MAX; i++) {
+        const struct bc_tail *b = &r->before[i];
+        if (b->name.id != t->listed->name.id || b->name.nonce != t->listed->name.nonce)
+            continue;
+        t->goes_on = true;
+        t->end = t->bad = b->end;
+        t->last_offset = b->last_offset;
+        t->last_sequence = b->last_sequence;
+        t->linked = b->linked;
+        t->link = b->link;
+        t->operations = b->operations;
+        t->min_sequence = b->min_sequence;
+        t->max_sequence = b->max_sequence;
+    }
+}
+
+/* Whether anything at all was appended since the earlier walk: a header is stored last and is never all zero. */
+static int look_behind(const struct recovery *r, const struct tail *t, int fd, bool *ret_more)
+{
+    const struct bc_io *io = r->dir->io;
+    char header[BC_RECORD_HEADER] = {0};
+    size_t got;
+    int error = io->read(io->ctx, fd, t->end, header, sizeof header, &got);
+    if (error != 0)
+        return bc_fail_io(error, t->name, "cannot read");
+    *ret_more = header[0] != 0 || memcmp(header, header + 1, sizeof header - 1) != 0;
+    return BITCASK_OK;
+}
+
+static int walk_file(const struct recovery *r, struct tail *t, int fd)
+{
+    bool more = true;
+    int result = t->goes_on ? look_behind(r, t, fd, &more) : BITCASK_OK;
+    t->zeros = true;
+    if (result != BITCASK_OK || !more)
+        return result;
+    struct walk w = {.last = t->last_sequence};
+    result = bc_scan_init(&w.scan, r->dir->io, r->allocator, fd, &t->listed->name, t->end, BC_MAX(t->size, t->end));
+    if (result == BITCASK_OK) {
+        result = walk(r, t, &w);
+        bc_scan_free(&w.scan);
+    }
+    return result;
+}
+
 static int examine(const struct recovery *r, struct bc_manifest_file *listed, struct tail *ret)
 {
     const struct bc_io *io = r->dir->io;
     struct tail t = {.listed = listed, .end = BC_DATA_START, .bad = BC_DATA_START};
     struct bc_io_stat st;
+    go_on(r, &t);
     uint64_t counter;
     int fd;
     bc_data_name(t.name, listed->name.id);
@@ -157,13 +216,8 @@ static int examine(const struct recovery *r, struct bc_manifest_file *listed, st
     t.mark = BC_MAX(t.mark, listed->end);
     if (result == BITCASK_OK)
         result = settle(r, &t, fd);
-    struct walk w = {.last = 0};
     if (result == BITCASK_OK)
-        result = bc_scan_init(&w.scan, io, r->allocator, fd, &listed->name, BC_DATA_START, BC_MAX(t.size, BC_DATA_START));
-    if (result == BITCASK_OK) {
-        result = walk(r, &t, &w);
-        bc_scan_free(&w.scan);
-    }
+        result = walk_file(r, &t, fd);
     io->close(io->ctx, fd);
     if (result == BITCASK_OK && t.end < t.mark)
         result = damaged(&t, t.bad);
@@ -202,6 +256,8 @@ static int judge_link(const struct recovery *r, struct tail *first, struct tail 
 static void report(const struct recovery *r, const struct tail *t, bool is_void, struct bc_recovery *ret)
 {
     uint64_t from = is_void ? BC_DATA_START : t->end;
+    if (t->goes_on)
+        return;
     if (t->zeros && !is_void) {
         bc_log_line(r->health, BITCASK_LOG_INFO, "%s: recovered, ends at byte %" PRIu64, t->name, t->end);
         return;
@@ -247,10 +303,22 @@ void bc_recover_nothing(const struct bc_directory *dir, struct bc_manifest *m)
     }
 }
 
-int bc_recover(const struct bc_directory *dir, const bitcask_allocator *a, const struct bc_health *health, bool read_only,
-               struct bc_manifest *m, struct bc_recovery *ret)
+static struct bc_tail tail_of(const struct tail *t)
 {
-    struct recovery r = {dir, a, health, read_only, m};
+    return (struct bc_tail){.name = t->listed->name,
+                            .end = t->end,
+                            .last_offset = t->last_offset,
+                            .last_sequence = t->last_sequence,
+                            .operations = t->operations,
+                            .min_sequence = t->min_sequence,
+                            .max_sequence = t->max_sequence,
+                            .linked = t->linked,
+                            .link = t->link};
+}
+
+static int recover(const struct recovery *given, struct bc_manifest *m, struct bc_recovery *ret)
+{
+    const struct recovery r = *given;
     struct tail tails[BC_OPEN_FILES_MAX];
     size_t count = 0;
     *ret = (struct bc_recovery){.changed = false};
@@ -271,9 +339,25 @@ int bc_recover(const struct bc_directory *dir, const bitcask_allocator *a, const
         if (result != BITCASK_OK)
             return result;
     }
+    for (size_t i = 0; i < count; i++)
+        ret->tails[i] = i == 1 && is_void ? (struct bc_tail){.end = 0} : tail_of(&tails[i]);
     /* From the last: dropping an entry moves those behind it. */
     for (size_t i = count; i > 0; i--)
         settle_entry(&r, m, &tails[i - 1], i == 2 && is_void, ret);
     ret->changed = count > 0;
     return BITCASK_OK;
+}
+
+int bc_recover(const struct bc_directory *dir, const bitcask_allocator *a, const struct bc_health *health, bool read_only,
+               struct bc_manifest *m, struct bc_recovery *ret)
+{
+    const struct recovery r = {dir, a, health, read_only, NULL, m};
+    return recover(&r, m, ret);
+}
+
+int bc_recover_on(const struct bc_directory *dir, const bitcask_allocator *a, const struct bc_health *health,
+                  const struct bc_tail before[BC_OPEN_FILES_MAX], struct bc_manifest *m, struct bc_recovery *ret)
+{
+    const struct recovery r = {dir, a, health, true, before, m};
+    return recover(&r, m, ret);
 }

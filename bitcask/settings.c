@@ -24,6 +24,7 @@ static const struct setting settings[] = {
     {"no_create", KIND_FLAG, FIELD(flags), BITCASK_OPEN_NO_CREATE},
     {"exclusive", KIND_FLAG, FIELD(flags), BITCASK_OPEN_EXCLUSIVE},
     {"no_mmap", KIND_FLAG, FIELD(flags), BITCASK_OPEN_NO_MMAP},
+    {"guard_sigbus", KIND_FLAG, FIELD(flags), BITCASK_OPEN_GUARD_SIGBUS},
     {"salvage", KIND_FLAG, FIELD(flags), BITCASK_OPEN_SALVAGE},
     {"no_merge", KIND_FLAG, FIELD(flags), BITCASK_OPEN_NO_MERGE},
     {"sync_mode", KIND_SYNC, FIELD(sync_mode), 0},
@@ -176,6 +177,7 @@ int bitcask_set(bitcask *db, const char *option, const char *value)
     bitcask_options o, resolved;
     if (bc_forked(&db->fork))
         return bc_db_refuse_forked();
+    unsigned call = bc_pins_call(db->pins);
     pthread_mutex_lock(&db->starting);
     o = db->options;
     int result = bitcask_options_set(&o, option, value);
@@ -191,5 +193,6 @@ int bitcask_set(bitcask *db, const char *option, const char *value)
     pthread_mutex_unlock(&db->starting);
     if (result == BITCASK_OK)
         bc_upkeep_wake(&db->upkeep);
+    bc_pins_return(db->pins, call);
     return result;
 }

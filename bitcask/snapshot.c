@@ -3,18 +3,15 @@
 #include "bitcask/error.h"
 #include "bitcask/keydir_snapshot.h"
 
-int bitcask_snapshot_new(bitcask *db, bitcask_snapshot **ret)
+static int take(bitcask *db, bitcask_snapshot **ret)
 {
-    int result = bc_db_usable(db);
-    if (result != BITCASK_OK)
-        return result;
     bitcask_snapshot *s = bc_alloc(&db->allocator, sizeof *s);
     if (s == NULL)
         return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory for a snapshot");
     *s = (bitcask_snapshot){.db = db};
     /* Under wal nothing is between its append and its publication. */
     bc_log_lock_settled(&db->log);
-    result = bc_keydir_snapshot_take(db->keydir, &s->number);
+    int result = bc_keydir_snapshot_take(db->keydir, &s->number);
     s->sequence = bc_log_sequence(&db->log) - 1;
     bc_log_unlock(&db->log);
     if (result != BITCASK_OK) {
@@ -25,6 +22,16 @@ int bitcask_snapshot_new(bitcask *db, bitcask_snapshot **ret)
     atomic_fetch_add(&db->children, 1);
     *ret = s;
     return BITCASK_OK;
+}
+
+int bitcask_snapshot_new(bitcask *db, bitcask_snapshot **ret)
+{
+    unsigned call = bc_pins_call(db->pins);
+    int result = bc_db_usable(db);
+    if (result == BITCASK_OK)
+        result = take(db, ret);
+    bc_pins_return(db->pins, call);
+    return result;
 }
 
 void bitcask_snapshot_release(bitcask_snapshot *s)
@@ -55,22 +62,20 @@ static int view_once(bitcask_snapshot *s, const void *key, size_t key_size, bitc
         return bc_answer(BITCASK_NOT_FOUND);
     if (expire_at_ms != 0 && expire_at_ms <= s->created_ms)
         return bc_answer(BITCASK_NOT_FOUND);
-    unsigned pin = bc_pins_enter(db->pins);
     int result = bc_find_at(db, &entry, key, key_size, true, &f);
-    if (result == BITCASK_OK)
-        result = bc_view_make(db, &f, ret);
-    bc_pins_leave(db->pins, pin);
-    return result;
+    return result == BITCASK_OK ? bc_view_make(db, &f, ret) : result;
 }
 
 int bitcask_snapshot_view(bitcask_snapshot *s, const void *key, size_t key_size, bitcask_view *ret)
 {
     int result = bc_key_check(key, key_size);
-    for (unsigned attempt = 0; result == BITCASK_OK; attempt++) {
+    if (result != BITCASK_OK)
+        return result;
+    unsigned pin = bc_pins_enter(s->db->pins);
+    for (unsigned attempt = 0;; attempt++) {
         result = view_once(s, key, key_size, ret);
-        if (!bc_find_again(s->db, result, attempt))
+        if (!bc_read_again(s->db, &pin, result, attempt))
             break;
-        result = BITCASK_OK;
     }
     return result;
 }

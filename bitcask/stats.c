@@ -58,7 +58,6 @@ int bitcask_stats_get(bitcask *db, bitcask_stats *ret)
         return bc_db_refuse_forked();
     unsigned pin = bc_pins_enter(db->pins);
     (void)bc_filetable_each(&db->files, add_file, &s);
-    bc_pins_leave(db->pins, pin);
     s.keys = bc_keydir_count(db->keydir);
     s.keydir_bytes = bc_keydir_bytes(db->keydir) + bc_keydir_snapshot_bytes(db->keydir);
     s.snapshot_bytes = bc_keydir_snapshot_bytes(db->keydir);
@@ -69,6 +68,7 @@ int bitcask_stats_get(bitcask *db, bitcask_stats *ret)
     s.last_sequence = bc_log_sequence(&db->log) - 1;
     s.log_bytes = db->log.appended;
     bc_log_unlock(&db->log);
+    bc_pins_leave(db->pins, pin);
     return bc_result_copy(ret, &s, sizeof s);
 }
 
@@ -101,7 +101,7 @@ static int list_file(struct bc_file *f, void *arg)
         .dead_bytes = dead_bytes(f),
         .min_sequence = atomic_load(&f->min_sequence),
         .max_sequence = atomic_load(&f->max_sequence),
-        .state = state == BC_FILE_SEALED && !f->by_descriptor ? BITCASK_FILE_SEALED : BITCASK_FILE_OPEN,
+        .state = state == BC_FILE_SEALED && !atomic_load(&f->by_descriptor) ? BITCASK_FILE_SEALED : BITCASK_FILE_OPEN,
     };
     return 0;
 }
@@ -123,6 +123,7 @@ static int each_file(bitcask *db, bool wanted, bitcask_file_fn fn, void *ctx)
     size_t count = 0;
     if (bc_forked(&db->fork))
         return bc_db_refuse_forked();
+    unsigned call = bc_pins_call(db->pins);
     unsigned pin = bc_pins_enter(db->pins);
     int result = bc_filetable_each(&db->files, list_file, &l);
     if (result == BITCASK_OK && !db->read_only)
@@ -134,6 +135,7 @@ static int each_file(bitcask *db, bool wanted, bitcask_file_fn fn, void *ctx)
         if (!wanted || l.files[i].merge_reasons != 0)
             result = fn(&l.files[i], ctx);
     bc_free(&db->allocator, l.files);
+    bc_pins_return(db->pins, call);
     return result;
 }
 

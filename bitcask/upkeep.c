@@ -58,7 +58,7 @@ bool bc_upkeep_hint(struct bc_upkeep *u, bool *ret_failed)
     if (bc_health_poisoned(log->health))
         return false;
     /* The pin keeps the struct; the file itself may leave the store at any time. */
-    unsigned pin = bc_pins_enter(u->files->pins);
+    unsigned pin = bc_pins_enter_background(u->files->pins);
     (void)bc_filetable_each(u->files, first_without_hint, &f);
     struct bc_file_name name = {0, 0};
     uint64_t end = 0;

@@ -37,22 +37,20 @@ static int view_once(bitcask *db, const void *key, size_t key_size, bitcask_view
 {
     struct bc_found f;
     uint64_t hash = bc_keydir_hash(db->keydir, key, key_size);
-    unsigned pin = bc_pins_enter(db->pins);
     int result = bc_find(db, hash, key, key_size, true, &f);
-    if (result == BITCASK_OK)
-        result = bc_view_make(db, &f, ret);
-    bc_pins_leave(db->pins, pin);
-    return result;
+    return result == BITCASK_OK ? bc_view_make(db, &f, ret) : result;
 }
 
 int bitcask_view_get(bitcask *db, const void *key, size_t key_size, bitcask_view *ret)
 {
     int result = bc_key_check(key, key_size);
-    for (unsigned attempt = 0; result == BITCASK_OK; attempt++) {
+    if (result != BITCASK_OK)
+        return result;
+    unsigned pin = bc_pins_enter(db->pins);
+    for (unsigned attempt = 0;; attempt++) {
         result = view_once(db, key, key_size, ret);
-        if (!bc_find_again(db, result, attempt))
+        if (!bc_read_again(db, &pin, result, attempt))
             break;
-        result = BITCASK_OK;
     }
     return result;
 }
@@ -94,7 +92,7 @@ static void prefetch(bitcask *db, struct group *g)
         if (g->checked[i] != BITCASK_OK || bc_keydir_lookup(db->keydir, g->hashes[i], candidates) == 0)
             continue;
         struct bc_handle *h = bc_file_handle(bc_filetable_get(&db->files, candidates[0].file));
-        if (h == NULL || h->map == NULL)
+        if (h == NULL || !bc_handle_maps(h))
             continue;
         const char *record = h->map + candidates[0].offset;
         for (size_t at = 0; at < candidates[0].footprint && at < 4 * BC_CACHE_LINE; at += BC_CACHE_LINE)
@@ -118,9 +116,9 @@ static void get_group(bitcask *db, struct group *g, bitcask_view *ret_views, int
         ret_results[i] = result;
     }
     bc_pins_leave(db->pins, pin);
-    /* The rare ones that ran out of descriptors go the long way. */
+    /* The rare ones that ran out of descriptors, or met a guarded fault, go the long way. */
     for (size_t i = 0; i < g->count; i++)
-        if (ret_results[i] == BITCASK_IO)
+        if (ret_results[i] == BITCASK_IO || (ret_results[i] == BITCASK_CORRUPT && db->files.guarded))
             ret_results[i] = bitcask_view_get(db, g->keys[i].data, g->keys[i].size, &ret_views[i]);
 }
 
@@ -128,11 +126,14 @@ int bitcask_get_many(bitcask *db, const bitcask_slice *keys, size_t count, bitca
 {
     if (count != 0 && (keys == NULL || ret_views == NULL || ret_results == NULL))
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "get_many needs keys, views and results");
+    unsigned call = bc_pins_call(db->pins);
     int result = bc_db_usable(db);
     for (size_t from = 0; from < count && result == BITCASK_OK; from += GROUP) {
         struct group g = {.keys = keys + from, .count = BC_MIN(count - from, (size_t)GROUP)};
         get_group(db, &g, ret_views + from, ret_results + from);
     }
-    (void)bc_find_again(db, BITCASK_OK, 0);
+    if (bc_filetable_reclaimable(&db->files))
+        bc_filetable_reclaim(&db->files);
+    bc_pins_return(db->pins, call);
     return result;
 }

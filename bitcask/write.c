@@ -107,18 +107,32 @@ int bc_apply(bitcask *db, struct bc_operation *op, uint64_t *ret_sequence)
         largest.flags |= BC_RECORD_EXPIRES;
     uint64_t hash = bc_keydir_hash(db->keydir, op->key, op->key_size), sequence = 0;
     bc_keydir_prefetch(db->keydir, hash);
-    bc_log_lock(&db->log);
-    int result = bc_log_reserve(&db->log, bc_record_footprint(&largest), 1, op->sync);
+    /* To a close, who holds wal is inside; so is who is counted. A call that need not wait is spared the counting. */
+    unsigned call = 0;
+    bool counted = op->sync || !bc_log_try_lock(&db->log);
+    if (counted) {
+        call = bc_pins_call(db->pins);
+        bc_log_lock(&db->log);
+    }
+    int result = bc_log_reserve(&db->log, bc_record_footprint(&largest), 1,
+                                (op->sync ? BC_RESERVE_SYNC : 0) | (op->type == BC_RECORD_TOMBSTONE ? BC_RESERVE_DELETE : 0));
     if (result == BITCASK_OK)
         result = bc_keydir_reserve(db->keydir, hash, 1, op->key_size);
     if (result == BITCASK_OK)
         result = apply_locked(db, op, hash, &sequence);
+    if (!counted && bc_unlikely(db->upkeep.inlined)) {
+        counted = true;
+        call = bc_pins_call(db->pins);
+    }
     bc_log_unlock(&db->log);
     if (result == BITCASK_OK && op->sync)
         result = bc_log_sync(&db->log, sequence);
     if (result == BITCASK_OK && ret_sequence != NULL)
         *ret_sequence = sequence;
-    bc_upkeep_inline(&db->upkeep);
+    if (counted) {
+        bc_upkeep_inline(&db->upkeep);
+        bc_pins_return(db->pins, call);
+    }
     return result;
 }
 
@@ -135,23 +149,39 @@ static void expect(struct bc_operation *op, const struct bc_found *f)
 static int apply_if_sequence(bitcask *db, struct bc_operation *op, uint64_t sequence, uint64_t *ret_sequence)
 {
     uint64_t hash = bc_keydir_hash(db->keydir, op->key, op->key_size);
-    for (unsigned attempt = 0;; attempt++) {
-        struct bc_found f;
-        unsigned pin = bc_pins_enter(db->pins);
-        int result = bc_find(db, hash, op->key, op->key_size, false, &f);
-        if (result == BITCASK_OK) {
-            expect(op, &f);
-            bc_found_release(db, &f);
-        }
-        bc_pins_leave(db->pins, pin);
+    struct bc_found f;
+    int result;
+    do {
+        unsigned pin = bc_pins_enter(db->pins), attempt = 0;
+        do {
+            result = bc_find(db, hash, op->key, op->key_size, false, &f);
+            if (result == BITCASK_OK) {
+                expect(op, &f);
+                bc_found_release(db, &f);
+            }
+        } while (bc_read_again(db, &pin, result, attempt++));
         op->moved = false;
         if (result == BITCASK_OK)
             result = f.record.sequence == sequence ? bc_apply(db, op, ret_sequence) : bc_answer(BITCASK_CONDITION);
         else if (result == BITCASK_NOT_FOUND && op->type == BC_RECORD_PUT)
             result = bc_answer(BITCASK_CONDITION);
-        if (!op->moved && !bc_find_again(db, result, attempt))
-            return result;
-    }
+    } while (op->moved);
+    return result;
+}
+
+/* A put or delete from the first to the last look at the handle. */
+static int run(bitcask *db, struct bc_operation *op, const bitcask_put_options *o, uint64_t *ret_sequence)
+{
+    int result = bc_db_writable(db);
+    if (bc_unlikely(result != BITCASK_OK))
+        return result;
+    op->sync = (o->flags & BITCASK_PUT_SYNC) != 0 || bc_db_syncs_always(db);
+    if ((o->flags & BITCASK_PUT_IF_SEQUENCE) == 0)
+        return bc_apply(db, op, ret_sequence);
+    unsigned call = bc_pins_call(db->pins);
+    result = apply_if_sequence(db, op, o->sequence, ret_sequence);
+    bc_pins_return(db->pins, call);
+    return result;
 }
 
 int bitcask_put(bitcask *db, const void *key, size_t key_size, const void *value, size_t value_size,
@@ -165,8 +195,6 @@ int bitcask_put(bitcask *db, const void *key, size_t key_size, const void *value
         result = bc_value_check(value, value_size);
     if (result == BITCASK_OK)
         result = bc_put_options_resolve(options, allowed, &o);
-    if (result == BITCASK_OK)
-        result = bc_db_writable(db);
     if (result != BITCASK_OK)
         return result;
     struct bc_operation op = {.type = BC_RECORD_PUT,
@@ -175,15 +203,12 @@ int bitcask_put(bitcask *db, const void *key, size_t key_size, const void *value
                               .value = value,
                               .value_size = value_size,
                               .expire_at_ms = o.expire_at_ms,
-                              .keep_ttl = (o.flags & BITCASK_PUT_KEEP_TTL) != 0,
-                              .sync = (o.flags & BITCASK_PUT_SYNC) != 0 || bc_db_syncs_always(db)};
-    if ((o.flags & BITCASK_PUT_IF_SEQUENCE) != 0)
-        return apply_if_sequence(db, &op, o.sequence, ret_sequence);
+                              .keep_ttl = (o.flags & BITCASK_PUT_KEEP_TTL) != 0};
     if ((o.flags & BITCASK_PUT_IF_ABSENT) != 0)
         op.condition = BC_IF_ABSENT;
     if ((o.flags & BITCASK_PUT_IF_PRESENT) != 0)
         op.condition = BC_IF_PRESENT;
-    return bc_apply(db, &op, ret_sequence);
+    return run(db, &op, &o, ret_sequence);
 }
 
 int bitcask_delete(bitcask *db, const void *key, size_t key_size, const bitcask_put_options *options, uint64_t *ret_sequence)
@@ -192,17 +217,10 @@ int bitcask_delete(bitcask *db, const void *key, size_t key_size, const bitcask_
     int result = bc_key_check(key, key_size);
     if (result == BITCASK_OK)
         result = bc_put_options_resolve(options, BITCASK_PUT_SYNC | BITCASK_PUT_IF_SEQUENCE, &o);
-    if (result == BITCASK_OK)
-        result = bc_db_writable(db);
     if (result != BITCASK_OK)
         return result;
-    struct bc_operation op = {.type = BC_RECORD_TOMBSTONE,
-                              .key = key,
-                              .key_size = key_size,
-                              .sync = (o.flags & BITCASK_PUT_SYNC) != 0 || bc_db_syncs_always(db)};
-    if ((o.flags & BITCASK_PUT_IF_SEQUENCE) != 0)
-        return apply_if_sequence(db, &op, o.sequence, ret_sequence);
-    return bc_apply(db, &op, ret_sequence);
+    struct bc_operation op = {.type = BC_RECORD_TOMBSTONE, .key = key, .key_size = key_size};
+    return run(db, &op, &o, ret_sequence);
 }
 
 /* The value is copied, so that no pin is held while the write may wait. *ret_copy is the caller's. */
@@ -230,9 +248,11 @@ static int read_for_touch(bitcask *db, struct bc_operation *op, uint64_t hash, v
 static int touch_once(bitcask *db, struct bc_operation *op, uint64_t hash)
 {
     void *copy = NULL;
-    unsigned pin = bc_pins_enter(db->pins);
-    int result = read_for_touch(db, op, hash, &copy);
-    bc_pins_leave(db->pins, pin);
+    int result;
+    unsigned pin = bc_pins_enter(db->pins), attempt = 0;
+    do
+        result = read_for_touch(db, op, hash, &copy);
+    while (bc_read_again(db, &pin, result, attempt++));
     op->moved = false;
     op->value = copy;
     if (result == BITCASK_OK)
@@ -248,33 +268,34 @@ int bitcask_touch(bitcask *db, const void *key, size_t key_size, int64_t expire_
         result = bc_expiry_check(expire_at_ms);
     if (result == BITCASK_OK && (flags & ~BITCASK_PUT_SYNC) != 0)
         result = bc_fail(BITCASK_INVALID, 0, NULL, 0, "touch takes no flag but BITCASK_PUT_SYNC");
-    if (result == BITCASK_OK)
-        result = bc_db_writable(db);
     if (result != BITCASK_OK)
         return result;
-    struct bc_operation op = {.type = BC_RECORD_PUT,
-                              .key = key,
-                              .key_size = key_size,
-                              .expire_at_ms = expire_at_ms,
-                              .sync = (flags & BITCASK_PUT_SYNC) != 0 || bc_db_syncs_always(db)};
-    uint64_t hash = bc_keydir_hash(db->keydir, key, key_size);
-    for (unsigned attempt = 0;; attempt++) {
-        result = touch_once(db, &op, hash);
-        if (!op.moved && !bc_find_again(db, result, attempt))
-            return result;
+    struct bc_operation op = {.type = BC_RECORD_PUT, .key = key, .key_size = key_size, .expire_at_ms = expire_at_ms};
+    unsigned call = bc_pins_call(db->pins);
+    result = bc_db_writable(db);
+    if (result == BITCASK_OK) {
+        op.sync = (flags & BITCASK_PUT_SYNC) != 0 || bc_db_syncs_always(db);
+        uint64_t hash = bc_keydir_hash(db->keydir, key, key_size);
+        do
+            result = touch_once(db, &op, hash);
+        while (op.moved);
     }
+    bc_pins_return(db->pins, call);
+    return result;
 }
 
 int bitcask_sync(bitcask *db)
 {
+    unsigned call = bc_pins_call(db->pins);
     int result = bc_db_writable(db);
-    if (result != BITCASK_OK)
-        return result;
-    bc_log_lock(&db->log);
-    uint64_t last = bc_log_sequence(&db->log) - 1;
-    bc_log_unlock(&db->log);
-    result = bc_log_sync(&db->log, last);
-    bc_upkeep_inline(&db->upkeep);
+    if (result == BITCASK_OK) {
+        bc_log_lock(&db->log);
+        uint64_t last = bc_log_sequence(&db->log) - 1;
+        bc_log_unlock(&db->log);
+        result = bc_log_sync(&db->log, last);
+        bc_upkeep_inline(&db->upkeep);
+    }
+    bc_pins_return(db->pins, call);
     return result;
 }
 
@@ -294,6 +315,7 @@ int bitcask_clear(bitcask *db, uint32_t flags)
 {
     if (flags != 0)
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "clear takes no flags");
+    unsigned call = bc_pins_call(db->pins);
     int result = bc_db_writable(db);
     const struct bc_clear clear = {preserve_keydir, empty_keydir, db};
     /* A merge that is running would commit what was cleared. */
@@ -305,5 +327,6 @@ int bitcask_clear(bitcask *db, uint32_t flags)
     bc_merger_unlock(&db->merger);
     bc_filetable_reclaim(&db->files);
     bc_upkeep_inline(&db->upkeep);
+    bc_pins_return(db->pins, call);
     return result;
 }

@@ -14,7 +14,7 @@
 static const char *command_name = "";
 static bool quiet;
 static bool verbose;
-static bitcask_options store_options = BITCASK_OPTIONS_INIT;
+static bitcask_options store_options = {.struct_size = sizeof(bitcask_options), .flags = BITCASK_OPEN_GUARD_SIGBUS};
 static bool store_options_given;
 
 void cli_set_command(const char *name)

@@ -6,8 +6,8 @@
 #include "tools/output.h"
 
 static const char *const store_options[] = {
-    "read_only",  "no_create",     "exclusive",      "no_mmap",       "salvage",   "sync_mode",    "sync_interval_ms",
-    "sync_bytes", "max_file_size", "max_open_files", "keydir_shards", "file_mode", "load_threads",
+    "read_only",        "no_create",  "exclusive",     "no_mmap",        "guard_sigbus",  "salvage",   "sync_mode",
+    "sync_interval_ms", "sync_bytes", "max_file_size", "max_open_files", "keydir_shards", "file_mode", "load_threads",
 };
 #define STORE_OPTION_COUNT (sizeof store_options / sizeof store_options[0])
 

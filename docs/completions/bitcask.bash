@@ -24,7 +24,7 @@ _bitcask()
     case $prev in
     -o | --option)
         compopt -o nospace
-        COMPREPLY=($(compgen -W 'read_only= no_create= exclusive= no_mmap= salvage= sync_mode= sync_interval_ms= sync_bytes= max_file_size= max_open_files= keydir_shards= file_mode= load_threads=' -- "$cur"))
+        COMPREPLY=($(compgen -W 'read_only= no_create= exclusive= no_mmap= guard_sigbus= salvage= sync_mode= sync_interval_ms= sync_bytes= max_file_size= max_open_files= keydir_shards= file_mode= load_threads=' -- "$cur"))
         return
         ;;
     --color)

@@ -1,12 +1,14 @@
 /* bench_store.c - the whole store through its public interface: throughput, memory, open and close.
  *
- *     bench_store [--json] [--runs N] [--dir DIR] [--no-mmap] [--values] [KEYS]
+ *     bench_store [--json] [--runs N] [--dir DIR] [--no-mmap] [--values | --churn] [KEYS]
  *
  * Keys (default 1,000,000) are 16 random-looking bytes, values 100 incompressible ones; --values measures 1 KiB to 1 MiB
- * instead, 256 MiB of each. Every read goes into a buffer, is checked by the store (CRCs and key) and by its first and last
- * bytes here. Each of N runs (default 3) makes a new store in a directory of its own in DIR (TMPDIR, else /tmp), which is
- * removed; medians are printed, with the least and the greatest (--json: least, median, greatest). Writes are not synced where
- * nothing says so: they survive a kill of the process.
+ * instead, 256 MiB of each. --churn puts KEYS distinct keys (100,000,000 is the promise's) with values of 8 bytes, deletes all
+ * but the last million as it goes, and compares the memory with that of a fresh store of these: about 100 bytes of disk a key.
+ * Every read goes into a buffer, is checked by the store (CRCs and key) and by its first and last bytes here. Each of N runs
+ * (default 3) makes a new store in a directory of its own in DIR (TMPDIR, else /tmp), which is removed; medians are printed,
+ * with the least and the greatest (--json: least, median, greatest). Writes are not synced where nothing says so: they survive
+ * a kill of the process.
  */
 #include "bitcask/bitcask.h"
 
@@ -18,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -293,6 +296,103 @@ static void run_values(struct bench *b)
     }
 }
 
+/* ---- churn: in processes of their own, so that no memory of one shows in the other ---- */
+
+#define ALIVE 1000000U
+
+struct churned {
+    double at_once, bytes, keydir;
+};
+
+static void delete_key(struct bench *b, uint64_t n)
+{
+    const uint64_t key[2] = {mix(n + 1), mix(n ^ 0x9e3779b97f4a7c15U)};
+    if (bitcask_delete(b->db, key, sizeof key, NULL, NULL) != BITCASK_OK)
+        die("delete");
+}
+
+/* Hint files take memory while they are written, in a thread of low priority: until every sealed file has its own. */
+static void wait_for_hints(const struct bench *b)
+{
+    unsigned quiet = 0;
+    size_t before = 0;
+    for (unsigned seconds = 0; quiet < 30 && seconds < 900; seconds++) {
+        char pattern[320];
+        glob_t found;
+        usleep(1000000);
+        snprintf(pattern, sizeof pattern, "%s/*.hint*", b->path);
+        size_t names = 0;
+        bool busy = false;
+        if (glob(pattern, 0, NULL, &found) == 0) {
+            names = found.gl_pathc;
+            for (size_t i = 0; i < names; i++)
+                busy = busy || strstr(found.gl_pathv[i], ".tmp") != NULL;
+            globfree(&found);
+        }
+        /* The first pass over a file leaves no trace: no new name for as long as one takes. */
+        quiet = busy || names != before ? 0 : quiet + 1;
+        before = names;
+    }
+}
+
+/* Keys from..keys are put; all but the last ALIVE are deleted. */
+static struct churned churn(struct bench *b, uint64_t from)
+{
+    unsigned char value[8];
+    double before = rss_anon();
+    bitcask_stats stats = BITCASK_STATS_INIT;
+    new_store(b);
+    for (uint64_t n = from; n < b->keys; n++) {
+        put(b, value, n, false);
+        if (n >= from + ALIVE)
+            delete_key(b, n - ALIVE);
+    }
+    struct churned c = {.at_once = rss_anon() - before};
+    wait_for_hints(b);
+    c.bytes = rss_anon() - before;
+    for (uint64_t n = b->keys - ALIVE; n < b->keys; n += 1000)
+        get(b, value, n, false);
+    if (bitcask_stats_get(b->db, &stats) != BITCASK_OK || stats.keys != ALIVE)
+        die("not as many keys as there should be");
+    c.keydir = (double)stats.keydir_bytes;
+    drop_store(b);
+    return c;
+}
+
+static struct churned churn_apart(struct bench *b, uint64_t from)
+{
+    int ends[2];
+    struct churned c = {0, 0, 0};
+    if (pipe(ends) != 0)
+        die("pipe");
+    pid_t pid = fork();
+    if (pid == 0) {
+        c = churn(b, from);
+        _exit(write(ends[1], &c, sizeof c) == sizeof c ? 0 : 1);
+    }
+    close(ends[1]);
+    if (pid < 0 || read(ends[0], &c, sizeof c) != sizeof c)
+        die("churn");
+    close(ends[0]);
+    waitpid(pid, NULL, 0);
+    return c;
+}
+
+static void run_churn(struct bench *b)
+{
+    b->value_size = 8;
+    double start = now();
+    struct churned fresh = churn_apart(b, b->keys - ALIVE), churned = churn_apart(b, 0);
+    note(b, "RssAnon, fresh", "MB", fresh.bytes / 1e6);
+    note(b, "RssAnon, churned", "MB", churned.bytes / 1e6);
+    note(b, "RssAnon, before the hints", "MB", churned.at_once / 1e6);
+    note(b, "KeyDir, fresh", "MB", fresh.keydir / 1e6);
+    note(b, "KeyDir, churned", "MB", churned.keydir / 1e6);
+    note(b, "churned / fresh, RssAnon", "%", 100 * churned.bytes / fresh.bytes);
+    note(b, "churned / fresh, KeyDir", "%", 100 * churned.keydir / fresh.keydir);
+    note(b, "time", "s", now() - start);
+}
+
 static int by_value(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -318,7 +418,7 @@ int main(int argc, char **argv)
 {
     static struct bench b = {.keys = 1000000, .value_size = VALUE_SIZE};
     unsigned runs = 3;
-    bool values = false;
+    bool values = false, churns = false;
     b.dir = getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp";
     for (int i = 1; i < argc; i++) {
         bool more = i + 1 < argc;
@@ -330,16 +430,17 @@ int main(int argc, char **argv)
             b.keys = strtoull(argv[i], NULL, 10);
         b.json = b.json || strcmp(argv[i], "--json") == 0;
         values = values || strcmp(argv[i], "--values") == 0;
+        churns = churns || strcmp(argv[i], "--churn") == 0;
         b.flags |= strcmp(argv[i], "--no-mmap") == 0 ? BITCASK_OPEN_NO_MMAP : 0;
     }
-    if (b.keys < 1000 || b.keys > UINT32_MAX || runs == 0 || runs > RUNS_MAX) {
-        fprintf(stderr, "usage: bench_store [--json] [--runs N] [--dir DIR] [--no-mmap] [--values] [KEYS]\n");
+    if (b.keys < (churns ? 2 * ALIVE : 1000U) || b.keys > UINT32_MAX || runs == 0 || runs > RUNS_MAX) {
+        fprintf(stderr, "usage: bench_store [--json] [--runs N] [--dir DIR] [--no-mmap] [--values | --churn] [KEYS]\n");
         return 2;
     }
-    if (!values)
+    if (!values && !churns)
         make_zipf(&b);
     for (unsigned i = 0; i < runs; i++)
-        (values ? run_values : run_small)(&b);
+        (churns ? run_churn : values ? run_values : run_small)(&b);
     print(&b);
     free(b.zipf);
     return 0;

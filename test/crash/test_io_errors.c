@@ -556,6 +556,75 @@ START_TEST(test_open_on_a_full_disk)
 }
 END_TEST
 
+/* What an open on a full disk could not give back goes with the first MANIFEST that finds room: of a write, or of the close. */
+START_TEST(test_space_that_a_full_disk_held_back)
+{
+    struct trial t = {.flags = flags_of(_i), .fault = {.error = ENOSPC}, .step = 0};
+    for (int writes = 0; writes < 2; writes++) {
+        struct world *w = t.w = world_new(simdisk_new(1), t.flags);
+        static const struct world_operation put = {WORLD_PUT, 0};
+        ck_assert_int_eq(world_open(w), BITCASK_OK);
+        ck_assert_int_eq(world_apply(w, &put), BITCASK_OK);
+        simdisk_kill(w->disk);
+        ck_assert_int_ne(world_close(w), BITCASK_OK);
+        uint64_t used = simdisk_used(w->disk);
+        simdisk_set_capacity(w->disk, used);
+        must(&t, world_open(w) == BITCASK_OK, "open on a full disk");
+        ck_assert_uint_eq(simdisk_used(w->disk), used);
+        simdisk_set_capacity(w->disk, (uint64_t)1 << 30);
+        if (writes != 0)
+            must(&t, world_apply(w, &put) == BITCASK_OK, "there is room");
+        uint64_t size, before;
+        ck_assert_int_eq(simdisk_size(w->disk, "/store/0000000001.data", SIMDISK_VOLATILE, &before), 0);
+        ck_assert_int_eq(before < 16384, writes != 0);
+        must(&t, world_close(w) == BITCASK_OK, "close");
+        ck_assert_int_eq(simdisk_size(w->disk, "/store/0000000001.data", SIMDISK_VOLATILE, &size), 0);
+        ck_assert_uint_lt(size, 16384);
+        must(&t, world_open(w) == BITCASK_OK, "open");
+        check_contents(&t, w, w->acked, "at the end");
+        must(&t, world_close(w) == BITCASK_OK, "close");
+        check_closed(&t);
+        world_free(w);
+    }
+}
+END_TEST
+
+/* A disk that became full: puts are refused, deletes go on, durable ones too, and stay: logging out works. */
+START_TEST(test_deletes_work_on_a_disk_that_became_full)
+{
+    struct simdisk *disk = simdisk_new(1);
+    const struct bc_environment environment = {simdisk_io(disk), true};
+    bitcask_options o = BITCASK_OPTIONS_INIT;
+    bitcask_put_options sync = BITCASK_PUT_OPTIONS_INIT;
+    static const char value[900];
+    bitcask *db;
+    unsigned n = 0;
+    o.flags = flags_of(_i % 2);
+    o.max_file_size = 4U << 20;
+    o.keydir_shards = 64;
+    sync.flags = BITCASK_PUT_SYNC;
+    ck_assert_int_eq(bc_db_open("/store", &o, &environment, &db), BITCASK_OK);
+    simdisk_set_capacity(disk, _i / 2 == 0 ? 3U << 20 : 9U << 19); /* within the first file, or at its end */
+    while (bitcask_put(db, &n, sizeof n, value, sizeof value, NULL, NULL) == BITCASK_OK)
+        n++;
+    ck_assert_int_eq(bitcask_last_error()->result, BITCASK_NO_SPACE);
+    ck_assert_uint_gt(n, 500);
+    for (unsigned i = 0; i < 500; i++)
+        ck_assert_int_eq(bitcask_delete(db, &i, sizeof i, i % 50 == 0 ? &sync : NULL, NULL), BITCASK_OK);
+    ck_assert_int_eq(bitcask_put(db, &n, sizeof n, value, sizeof value, NULL, NULL), BITCASK_NO_SPACE);
+    ck_assert_int_eq(bitcask_sync(db), BITCASK_OK);
+    simdisk_crash_apply(disk, 0);
+    (void)!bitcask_close(db);
+    simdisk_set_capacity(disk, (uint64_t)1 << 30);
+    ck_assert_int_eq(bc_db_open("/store", &o, &environment, &db), BITCASK_OK);
+    bitcask_stats stats = BITCASK_STATS_INIT;
+    ck_assert_int_eq(bitcask_stats_get(db, &stats), BITCASK_OK);
+    ck_assert_uint_eq(stats.keys, n - 500);
+    ck_assert_int_eq(bitcask_close(db), BITCASK_OK);
+    simdisk_free(disk);
+}
+END_TEST
+
 /* ---- reads ---- */
 
 /* P5: a device error is IO, for every way of looking a key up, and never an absence; P12: it is over when it is over. */
@@ -628,6 +697,8 @@ Suite *bc_suite(void)
     tcase_add_loop_test(t, test_errors_during_recovery, 0, 2);
     tcase_add_loop_test(t, test_disk_is_full_for_a_while, 0, 2);
     tcase_add_loop_test(t, test_open_on_a_full_disk, 0, 2);
+    tcase_add_loop_test(t, test_space_that_a_full_disk_held_back, 0, 2);
+    tcase_add_loop_test(t, test_deletes_work_on_a_disk_that_became_full, 0, 4);
     tcase_add_loop_test(t, test_read_error_is_no_absence, 0, 2);
     suite_add_tcase(s, t);
     return s;

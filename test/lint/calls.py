@@ -27,6 +27,9 @@ exit _exit _Exit quick_exit abort raise kill printf vprintf fprintf vfprintf dpr
 syslog psignal signal sigaction sigprocmask fork vfork system popen execv execve execvp execl execlp daemon setlocale chdir
 """.split()
 
+# BITCASK_OPEN_GUARD_SIGBUS asks for it.
+GUARD = ["sigaction", "raise"]
+
 
 def pattern(names):
     return re.compile(r"(?<![\w.])(?<!->)(" + "|".join(names) + r")\s*\(")
@@ -37,12 +40,15 @@ def check(root):
     system, host = pattern(SYSTEM), pattern(HOST)
     for path in c_files(root, "bitcask"):
         text = re.sub(r"->\s+", "->", strip(read(os.path.join(root, path)), strings=True))
+        guard = os.path.basename(path) == "io_posix_guard.c"
         posix = fnmatch.fnmatchcase(os.path.basename(path), "io_posix*")
         for number, line in enumerate(text.splitlines(), 1):
             if not posix:
                 for match in system.finditer(line):
                     problems.append(f"{path}:{number}: {match.group(1)}() belongs behind the I/O table (bitcask/io_posix*.c)")
             for match in host.finditer(line):
+                if guard and match.group(1) in GUARD:
+                    continue
                 problems.append(f"{path}:{number}: the library never calls {match.group(1)}()")
     return problems
 

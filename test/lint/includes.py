@@ -24,7 +24,7 @@ LAYERS = [
         ],
     ),
     ("procedures", ["recover*", "load*", "leftovers", "merge*", "findings", "verify_*", "repair_*", "hintbuild*", "hintwrite*", "upkeep*"]),
-    ("db", ["options", "batch*", "iter*", "snapshot*", "stats*", "settings", "rebuild", "repair", "verify", "backup*", "read*", "view*", "write*", "db", "db_*"]),
+    ("db", ["options", "batch*", "iter*", "snapshot*", "stats*", "settings", "rebuild", "refresh*", "repair", "verify", "backup*", "read*", "view*", "write*", "db", "db_*"]),
 ]
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"]*)"|<([^>]*)>)', re.MULTILINE)

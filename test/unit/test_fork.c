@@ -1,12 +1,23 @@
 /* A fork while a store is open: the child's copy is refused, its close frees memory only, and it does not keep the store locked
  * when the parent is gone (P15, P18). */
 #include <check.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "bitcask/bitcask.h"
 #include "test/support/store.h"
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define NO_BARE_CLONE /* the sanitizer takes the child's threads for its own */
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
+#define NO_BARE_CLONE
+#endif
 
 static void must(bool condition)
 {
@@ -41,20 +52,23 @@ START_TEST(test_child_is_refused_and_holds_no_lock)
     bitcask_options o = store_options(_i);
     bitcask *db = store_open(path, &o);
     bitcask_snapshot *snapshot;
-    int gate[2], status;
+    int gate[2], ready[2], status;
     char byte = 0;
     ck_assert_int_eq(bitcask_put(db, "a", 1, "b", 1, NULL, NULL), BITCASK_OK);
     ck_assert_int_eq(bitcask_snapshot_new(db, &snapshot), BITCASK_OK);
-    ck_assert_int_eq(pipe(gate), 0);
+    ck_assert(pipe(gate) == 0 && pipe(ready) == 0);
     pid_t pid = fork();
     if (pid == 0) {
         close(gate[1]);
+        /* Its copy of the lock went when it first ran, which the parent must wait for. */
+        must(write(ready[1], &byte, 1) == 1);
         in_child(db, snapshot);
         /* Lives on until the parent has closed and opened the store again. */
         must(read(gate[0], &byte, 1) == 1);
         _exit(0);
     }
     close(gate[0]);
+    ck_assert_int_eq(read(ready[0], &byte, 1), 1);
     ck_assert_int_eq(bitcask_put(db, "a", 1, "d", 1, NULL, NULL), BITCASK_OK);
     bitcask_snapshot_release(snapshot);
     store_close(db);
@@ -68,8 +82,53 @@ START_TEST(test_child_is_refused_and_holds_no_lock)
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     close(gate[1]);
+    close(ready[0]);
+    close(ready[1]);
 }
 END_TEST
+
+#ifndef NO_BARE_CLONE
+/* A child that the C library did not make: nothing told the store, and the page that the kernel wiped does. Its copy of the
+ * lock goes with its close. */
+START_TEST(test_child_of_a_bare_clone)
+{
+    const char *path = store_path();
+    bitcask_options o = store_options(_i);
+    bitcask *db = store_open(path, &o);
+    bitcask_snapshot *snapshot;
+    int gate[2], status;
+    char byte = 0;
+    ck_assert_int_eq(bitcask_put(db, "a", 1, "b", 1, NULL, NULL), BITCASK_OK);
+    ck_assert_int_eq(bitcask_snapshot_new(db, &snapshot), BITCASK_OK);
+    ck_assert_int_eq(bitcask_sync(db), BITCASK_OK);
+    ck_assert_int_eq(pipe(gate), 0);
+    pid_t pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (pid == 0) {
+        in_child(db, snapshot);
+        must(write(gate[1], &byte, 1) == 1);
+        /* A store of its own is the child's. */
+        must(bitcask_open(store_file(path, "child"), &o, &db) == BITCASK_OK);
+        must(bitcask_put(db, "a", 1, "b", 1, NULL, NULL) == BITCASK_OK);
+        must(bitcask_close(db) == BITCASK_OK);
+        close(gate[1]);
+        pause();
+    }
+    close(gate[1]);
+    ck_assert_int_eq(read(gate[0], &byte, 1), 1);
+    ck_assert_int_eq(bitcask_put(db, "a", 1, "d", 1, NULL, NULL), BITCASK_OK);
+    bitcask_snapshot_release(snapshot);
+    store_close(db);
+    db = store_open(path, &o);
+    store_expect(db, "a", "d");
+    store_close(db);
+    ck_assert_int_eq(read(gate[0], &byte, 1), 0);
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    close(gate[0]);
+}
+END_TEST
+#endif
 
 Suite *bc_suite(void);
 Suite *bc_suite(void)
@@ -77,6 +136,9 @@ Suite *bc_suite(void)
     Suite *s = suite_create("fork");
     TCase *t = tcase_create("fork");
     tcase_add_loop_test(t, test_child_is_refused_and_holds_no_lock, 0, 2);
+#ifndef NO_BARE_CLONE
+    tcase_add_loop_test(t, test_child_of_a_bare_clone, 0, 2);
+#endif
     suite_add_tcase(s, t);
     return s;
 }

@@ -221,6 +221,113 @@ START_TEST(test_out_of_descriptors)
 }
 END_TEST
 
+static int count_fold(bitcask_slice key, bitcask_slice value, const bitcask_key_info *info, void *ctx)
+{
+    (void)key;
+    *(unsigned *)ctx += value.size == SIZE && info->value_size == SIZE;
+    return 0;
+}
+
+static void read_all_ways(bitcask *db)
+{
+    bitcask_iter *it;
+    bitcask_iter_options sorted = BITCASK_ITER_OPTIONS_INIT;
+    sorted.flags = BITCASK_ITER_SORTED;
+    for (unsigned way = 0; way < 2; way++) {
+        unsigned count = 0;
+        MUST(bitcask_iter_new(db, way == 0 ? NULL : &sorted, &it) == BITCASK_OK);
+        while (bitcask_iter_next(it) == BITCASK_OK) {
+            bitcask_slice value;
+            bitcask_key_info info = BITCASK_KEY_INFO_INIT;
+            MUST(bitcask_iter_info(it, &info) == BITCASK_OK && info.value_size == SIZE);
+            MUST(bitcask_iter_value(it, &value) == BITCASK_OK && value.size == SIZE);
+            count++;
+        }
+        bitcask_iter_free(it);
+        MUST(count == NUMBERS);
+    }
+    unsigned folded = 0;
+    MUST(bitcask_fold(db, NULL, count_fold, &folded) == BITCASK_OK && folded == NUMBERS);
+    /* Keys as the iterator gives them, all at once: the views together hold more files than there are descriptors for. */
+    static char keys[NUMBERS][32];
+    static bitcask_slice slices[NUMBERS];
+    static bitcask_view views[NUMBERS];
+    static int results[NUMBERS];
+    unsigned count = 0;
+    sorted.flags = BITCASK_ITER_KEYS_ONLY;
+    MUST(bitcask_iter_new(db, &sorted, &it) == BITCASK_OK);
+    while (bitcask_iter_next(it) == BITCASK_OK) {
+        bitcask_slice key = bitcask_iter_key(it);
+        MUST(key.size <= sizeof keys[0] && count < NUMBERS);
+        memcpy(keys[count], key.data, key.size);
+        slices[count] = (bitcask_slice){keys[count], key.size};
+        count++;
+    }
+    bitcask_iter_free(it);
+    for (unsigned group = 0; group < NUMBERS; group += 25) {
+        MUST(bitcask_get_many(db, slices + group, 25, views + group, results + group) == BITCASK_OK);
+        for (unsigned i = group; i < group + 25; i++) {
+            /* A view that is held keeps its descriptor: it may be the last one. */
+            MUST(results[i] == BITCASK_OK || (results[i] == BITCASK_IO && bitcask_last_error()->sys_errno == EMFILE));
+            MUST(results[i] != BITCASK_OK || views[i].size == SIZE);
+            bitcask_view_release(&views[i]);
+        }
+        MUST(store_check_number(db, group, 1, SIZE) == 0);
+    }
+    for (unsigned i = 0; i < NUMBERS; i++) {
+        MUST(bitcask_get_many(db, &slices[i], 1, &views[i], &results[i]) == BITCASK_OK && results[i] == BITCASK_OK);
+        bitcask_view_release(&views[i]);
+    }
+    bitcask_snapshot *snapshot;
+    MUST(bitcask_snapshot_new(db, &snapshot) == BITCASK_OK);
+    for (unsigned i = 0; i < NUMBERS; i++) {
+        MUST(bitcask_snapshot_view(snapshot, slices[i].data, slices[i].size, &views[i]) == BITCASK_OK);
+        bitcask_view_release(&views[i]);
+    }
+    bitcask_snapshot_release(snapshot);
+}
+
+/* Iterators, folds, get_many and snapshots read on when there is not one descriptor left but what the cache gives back. */
+static void walks_out_of_descriptors(const char *path, int mode)
+{
+    static int taken[256];
+    bitcask_options o = store_options(mode);
+    bitcask *db = NULL;
+    o.max_open_files = 8;
+    set_limit(64);
+    MUST(bitcask_open(path, &o, &db) == BITCASK_OK);
+    read_all_ways(db);
+    unsigned n = take_all(taken, 256);
+    MUST(n > 0 && errno == EMFILE);
+    read_all_ways(db);
+    while (n > 0)
+        close(taken[--n]);
+    MUST(bitcask_close(db) == BITCASK_OK);
+}
+
+START_TEST(test_walks_out_of_descriptors)
+{
+    const char *path = store_path();
+    make_many_files(path, _i);
+    run_child(walks_out_of_descriptors, path, _i);
+}
+END_TEST
+
+/* A budget of one descriptor. */
+START_TEST(test_walks_with_one_open_file)
+{
+    const char *path = store_path();
+    make_many_files(path, _i);
+    bitcask_options o = store_options(_i);
+    o.max_open_files = 1;
+    bitcask *db = store_open(path, &o);
+    unsigned before = open_descriptors();
+    read_all_ways(db);
+    ck_assert_uint_le(open_descriptors(), before + 2);
+    store_close(db);
+}
+END_TEST
+
 /* A budget above what the process may open does not keep a store with many files shut. */
 static void low_limit_at_open(const char *path, int mode)
 {
@@ -401,6 +508,8 @@ Suite *bc_suite(void)
     suite_add_tcase(s, t);
     t = store_tcase("limits");
     store_add_test(t, test_out_of_descriptors);
+    store_add_test(t, test_walks_out_of_descriptors);
+    store_add_test(t, test_walks_with_one_open_file);
     store_add_test(t, test_open_with_fewer_descriptors_than_files);
     store_add_test(t, test_no_descriptor_at_open);
     suite_add_tcase(s, t);

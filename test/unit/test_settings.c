@@ -22,12 +22,10 @@ START_TEST(test_every_name)
     static const struct {
         const char *name;
         uint32_t flag;
-    } flags[] = {{"read_only", BITCASK_OPEN_READ_ONLY},
-                 {"no_create", BITCASK_OPEN_NO_CREATE},
-                 {"exclusive", BITCASK_OPEN_EXCLUSIVE},
-                 {"no_mmap", BITCASK_OPEN_NO_MMAP},
-                 {"salvage", BITCASK_OPEN_SALVAGE}};
-    for (unsigned i = 0; i < 5; i++) {
+    } flags[] = {{"read_only", BITCASK_OPEN_READ_ONLY},       {"no_create", BITCASK_OPEN_NO_CREATE},
+                 {"exclusive", BITCASK_OPEN_EXCLUSIVE},       {"no_mmap", BITCASK_OPEN_NO_MMAP},
+                 {"guard_sigbus", BITCASK_OPEN_GUARD_SIGBUS}, {"salvage", BITCASK_OPEN_SALVAGE}};
+    for (unsigned i = 0; i < 6; i++) {
         bitcask_options o = BITCASK_OPTIONS_INIT;
         o.flags = BITCASK_OPEN_NO_MMAP | BITCASK_OPEN_READ_ONLY;
         uint32_t others = o.flags & ~flags[i].flag;
@@ -137,11 +135,11 @@ START_TEST(test_names_of_an_open_store)
 {
     static const char *const live[][2] = {{"sync_mode", "interval"}, {"sync_interval_ms", "20"}, {"sync_bytes", "1m"},
                                           {"max_file_size", "1m"},   {"max_open_files", "3"},    {"max_file_size", "0"}};
-    static const char *const fixed[][2] = {{"read_only", "true"},    {"no_create", "true"},   {"exclusive", "true"},
-                                           {"no_mmap", "true"},      {"salvage", "true"},     {"keydir_shards", "128"},
-                                           {"file_mode", "0600"},    {"load_threads", "1"},   {"max_file_size", "1k"},
-                                           {"max_file_size", "17g"}, {"sync_mode", "x"},      {"nothing", "1"},
-                                           {"sync_", "1"},           {"max_file_size", NULL}, {NULL, "1"}};
+    static const char *const fixed[][2] = {
+        {"read_only", "true"},    {"no_create", "true"},   {"exclusive", "true"},    {"no_mmap", "true"},
+        {"guard_sigbus", "true"}, {"salvage", "true"},     {"keydir_shards", "128"}, {"file_mode", "0600"},
+        {"load_threads", "1"},    {"max_file_size", "1k"}, {"max_file_size", "17g"}, {"sync_mode", "x"},
+        {"nothing", "1"},         {"sync_", "1"},          {"max_file_size", NULL},  {NULL, "1"}};
     bitcask_options o = store_options(_i);
     bitcask *db = store_open(store_path(), &o);
     for (unsigned i = 0; i < sizeof live / sizeof *live; i++)
