@@ -70,7 +70,7 @@ static int gather(struct bc_file *f, void *arg)
     uint64_t min_sequence = atomic_load(&f->min_sequence), live_keys = atomic_load(&f->live_keys);
     g->totals.records += records;
     g->totals.live += live;
-    if (atomic_load(&f->state) != BC_FILE_SEALED)
+    if (atomic_load(&f->state) != BC_FILE_SEALED || f->by_descriptor)
         return 0;
     if (g->count == g->capacity) {
         size_t capacity = g->capacity * 2 + 64;
