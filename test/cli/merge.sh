@@ -34,7 +34,7 @@ sum() { cat "$store"/* | cksum; }
 before=$(sum)
 runs 0 'merge --dry-run' merge --dry-run "$store"
 out_has '^ *FILE .*REASONS' 'has a head'
-out_has "^$first .* fragmented, small$" 'a file with the reasons'
+out_has "^$first .* fragmented" 'a file with the reasons'
 out_has '^would merge  *[0-9]* of [0-9]* data files, ' 'how many'
 out_has '^would win  *[0-9.]* KiB' 'and what it wins'
 [ "$(sum)" = "$before" ]
@@ -168,6 +168,8 @@ expect_keys 40 'and no key is lost'
 
 # ---- damage
 
+rm -rf "$store"
+cp -r "$work/origin" "$store"
 file=$(find "$store" -name '*.data' | LC_ALL=C sort | head -n 1)
 dd if=/dev/zero of="$file" bs=1 seek=100000 count=64 conv=notrunc 2>/dev/null
 runs 3 'merge of a damaged data file' merge "$store"
