@@ -59,7 +59,7 @@ static void print_watched(const struct bench_watched *w)
     printf("%12s   write amplification: ", "");
     if (w->write > 0)
         printf("%.3f, worst %.3f; ", w->write, w->write_worst);
-    printf("puts %.1f MB, merges %.1f MB of %.1f MB, in %llu steps\n", "", w->write, w->write_worst, (double)w->log_bytes / MB,
+    printf("puts %.1f MB, merges %.1f MB of %.1f MB, in %llu steps\n", (double)w->log_bytes / MB,
            (double)w->merge_bytes_out / MB, (double)w->merge_bytes_in / MB, (unsigned long long)w->merges);
     if (w->forced)
         printf("%12s   forced merge: %.1f MB to %.1f MB in %.3f s\n", "", (double)w->forced_result.bytes_in / MB,

@@ -104,6 +104,7 @@ def check_watch():
     text = bench(*arguments, "--merge_at=20").stdout
     for line in ["micros of get: p50", "micros of put: p50", "space amplification: worst", "space over", "write amplification: "]:
         ok(f"   {line}" in text, f"a line with {line}", text)
+    ok(bool(re.search(r"write amplification: \d\.\d+, worst \d\.\d+; puts \d+\.\d MB, merges \d+\.\d MB of ", text)), "figures", text)
     ok("forced merge:" in text and "forced merge:" not in bench(*arguments, "--watch").stdout, "forced only if asked for")
     ok("space amplification" not in bench(*arguments).stdout, "watched only if asked for")
 
