@@ -6,6 +6,7 @@
 #include "tools/cli.h"
 #include "tools/output.h"
 
+#define STEP_FILES 4 /* of the largest size: what one step takes, in bytes */
 #define LINK_SIZE 56 /* the first record of a file that was written, which no merge is made for */
 
 const struct data_reason data_reasons[] = {
@@ -113,16 +114,17 @@ bool data_estimate_merge(const struct data_files *files, uint64_t max_file_size,
         if (wanted(&files->items[i], arg))
             chosen[ret->files++] = files->items[i];
     qsort(chosen, ret->files, sizeof *chosen, by_age);
-    uint64_t output = 0; /* live bytes of the file that would be made */
+    uint64_t output = 0, step = 0; /* live bytes of the file that would be made, and the bytes that it would be made of */
     for (size_t i = 0; i < ret->files; i++) {
         const bitcask_file_info *file = &chosen[i];
         uint64_t live = file->merge_reasons & BITCASK_MERGE_BECAUSE_EXPIRED ? 0 : file->live_bytes;
-        bool next = output > 0 && output + live > max_file_size;
-        if (live > 0 && (output == 0 || next)) {
-            ret->bytes_out += file->size - file->live_bytes - file->dead_bytes; /* what stands before the records */
-            output = 0;
-        }
+        uint64_t head = file->size - file->live_bytes - file->dead_bytes; /* what stands before the records */
+        if (step > 0 && (output + live > max_file_size || step + file->size - head > STEP_FILES * max_file_size))
+            output = step = 0;
+        if (live > 0 && output == 0)
+            ret->bytes_out += head;
         output += live;
+        step += file->size - head;
         ret->bytes_in += file->size;
         ret->bytes_out += live;
     }

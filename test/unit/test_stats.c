@@ -363,8 +363,8 @@ START_TEST(test_reader_knows_what_to_merge)
 }
 END_TEST
 
-/* Tombstones that may have to stay win nothing, also after they were loaded from a hint or a scan. */
-START_TEST(test_tombstones_are_no_reason_after_a_reopen)
+/* Whether files of puts and of tombstones were counted as they were written, or loaded from hints or by scans. */
+START_TEST(test_reasons_survive_a_reopen)
 {
     const char *path = store_path();
     char key[24];
@@ -399,7 +399,7 @@ Suite *bc_suite(void)
     store_add_test(t, test_struct_size);
     store_add_test(t, test_each_file_stops);
     store_add_test(t, test_reader_knows_what_to_merge);
-    store_add_test(t, test_tombstones_are_no_reason_after_a_reopen);
+    store_add_test(t, test_reasons_survive_a_reopen);
     suite_add_tcase(s, t);
     return s;
 }
