@@ -590,8 +590,8 @@ BITCASK_API void bitcask_merge_result_init(bitcask_merge_result *result, size_t 
  * tells, whatever the result. */
 BITCASK_API int bitcask_merge(bitcask *db, const bitcask_merge_options *options, bitcask_merge_result *ret);
 
-/* Calls fn for each file that the background merge would take now, with the reasons; under no lock. Returns OK · fn's non-zero
- * value. */
+/* Calls fn for each file that the background merge would take now, with the reasons; under no lock. A read-only handle judges
+ * by its own merge options and by what it has seen. Returns OK · fn's non-zero value. */
 BITCASK_API int bitcask_needs_merge(bitcask *db, bitcask_file_fn fn, void *ctx);
 
 /* Merges stand still, at their next record, from pause until resume; eviction and the sweep of expired keys too. Returns OK. */

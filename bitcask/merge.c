@@ -36,23 +36,24 @@ void bc_merger_free(struct bc_merger *m)
     pthread_mutex_destroy(&m->mutex);
 }
 
+static _Thread_local const char own_mark; /* its address is the thread's */
+
 int bc_merger_lock(struct bc_merger *m, bool interrupt)
 {
-    if (atomic_load(&m->held) && pthread_equal(m->holder, pthread_self()))
+    if (atomic_load(&m->holder) == &own_mark)
         return bc_fail(BITCASK_BUSY, 0, NULL, 0, "a merge is running on this thread: not from within its callback");
     if (interrupt)
         atomic_fetch_add(&m->pace.interrupts, 1);
     pthread_mutex_lock(&m->mutex);
     if (interrupt)
         atomic_fetch_sub(&m->pace.interrupts, 1);
-    m->holder = pthread_self();
-    atomic_store(&m->held, true);
+    atomic_store(&m->holder, &own_mark);
     return BITCASK_OK;
 }
 
 void bc_merger_unlock(struct bc_merger *m)
 {
-    atomic_store(&m->held, false);
+    atomic_store(&m->holder, NULL);
     pthread_mutex_unlock(&m->mutex);
 }
 

@@ -54,9 +54,8 @@ struct bc_merger {
     struct bc_merge_settings settings;
     struct bc_recency recency;
 
-    pthread_mutex_t mutex; /* merge */
-    atomic_bool held;
-    pthread_t holder; /* while held */
+    pthread_mutex_t mutex;        /* merge */
+    _Atomic(const void *) holder; /* the mark of the thread that has it; NULL: none */
     /* Read by anybody, for statistics. */
     _Atomic uint64_t steps, failures, bytes_in, bytes_read, bytes_out, tombstones_dropped, expired, evicted;
     _Atomic uint64_t running_total, running_done; /* bytes of the inputs of the running step; 0: none */

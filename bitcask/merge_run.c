@@ -8,6 +8,7 @@
 #define ROUNDS_MAX 4U /* what a first round had to keep for the sake of files that it took later */
 #define LINK_FOOTPRINT 56U
 #define ASK_AGAIN 32U /* so many steps later what kept a tombstone may be gone */
+#define SWEEP_SLOTS (64U << 10)
 
 void bc_merge_configure(struct bc_merger *m, const bitcask_options *o)
 {
@@ -70,7 +71,7 @@ static int gather(struct bc_file *f, void *arg)
     uint64_t min_sequence = atomic_load(&f->min_sequence), live_keys = atomic_load(&f->live_keys);
     g->totals.records += records;
     g->totals.live += live;
-    if (atomic_load(&f->state) != BC_FILE_SEALED)
+    if (atomic_load(&f->state) != BC_FILE_SEALED || f->by_descriptor)
         return 0;
     if (g->count == g->capacity) {
         size_t capacity = g->capacity * 2 + 64;
@@ -179,7 +180,8 @@ static int round_of_all(struct running *r, unsigned round)
     uint64_t output_max = atomic_load(&r->m->settings.max_file_size), live = 0, bytes = 0;
     size_t count = 0;
     int result = BITCASK_OK;
-    qsort(r->list, r->count, sizeof *r->list, by_age);
+    if (r->count > 0)
+        qsort(r->list, r->count, sizeof *r->list, by_age);
     if (round == 0)
         for (size_t i = 0; i < r->count; i++)
             r->total += is_wanted(r, &r->list[i], round) ? r->list[i].records : 0;
@@ -211,6 +213,26 @@ static int round_of_policy(struct running *r, const struct bc_merge_totals *tota
     }
     r->total = BC_MAX(r->total, r->before + bytes);
     return count > 0 ? step(r, files, count, bytes) : BITCASK_OK;
+}
+
+/* What expired counts as alive until somebody notices. */
+static void lose(const struct bc_entry *e, void *arg)
+{
+    struct running *r = arg;
+    bc_file_lose(bc_filetable_get(r->m->files, e->file), e->footprint, true);
+    atomic_fetch_add_explicit(&r->m->expired, 1, memory_order_relaxed);
+    r->done->expired++;
+}
+
+static void sweep(struct running *r)
+{
+    uint64_t position = 0;
+    int64_t now_ms = bc_clock_now(r->m->clock);
+    for (bool ended = false; !ended && !bc_merge_pace_interrupted(&r->m->pace);) {
+        unsigned pin = bc_pins_enter(r->m->files->pins);
+        ended = bc_keydir_sweep(r->m->keydir, &position, SWEEP_SLOTS, now_ms, lose, r);
+        bc_pins_leave(r->m->files->pins, pin);
+    }
 }
 
 static int check_ids(const struct running *r)
@@ -258,8 +280,10 @@ int bc_merge_run(struct bc_merger *m, const struct bc_merge_order *order, struct
         return result;
     /* The file that the next write would go on in may be an input now. */
     bc_log_forget_resumable(m->log);
-    if (!order->by_policy && order->ids == NULL)
+    if (!order->by_policy && order->ids == NULL) {
+        sweep(&r);
         result = bc_log_roll(m->log);
+    }
     if (result == BITCASK_OK)
         result = run_rounds(&r);
     bc_merger_unlock(m);

@@ -63,11 +63,14 @@ static int reserve(const struct step *s)
     return result;
 }
 
-static void count(bitcask *db, const struct bc_entry *e, bool live)
+static void lose(bitcask *db, const struct bc_cursor *c)
 {
-    struct bc_file *f = bc_filetable_get(&db->files, e->file);
-    atomic_fetch_add_explicit(&f->live_bytes, live ? e->footprint : 0 - e->footprint, memory_order_relaxed);
-    atomic_fetch_add_explicit(&f->live_keys, live ? 1 : UINT64_MAX, memory_order_relaxed);
+    bc_file_lose(bc_filetable_get(&db->files, c->entry.file), c->entry.footprint, c->expire_at_ms != 0);
+}
+
+static void gain(bitcask *db, const struct bc_entry *e, int64_t expire_at_ms)
+{
+    bc_file_gain(bc_filetable_get(&db->files, e->file), e->footprint, expire_at_ms);
 }
 
 /* Nobody sees a difference, and it cannot fail: what snapshots show was kept by preserve_all(). */
@@ -78,15 +81,14 @@ static int relocate(uint64_t hash, const struct bc_entry *e, int64_t expire_at_m
     struct bc_keydir *k = s->db->keydir;
     struct bc_cursor c;
     struct bc_entry was;
-    (void)expire_at_ms;
     if (is_new(s, sequence) || (e->flags & BC_ENTRY_TOMBSTONE) != 0)
         return 0;
     bc_keydir_lock(k, bc_keydir_shard(k, hash));
     bc_keydir_seek(k, hash, key, key_size, &c);
     bc_keydir_unlock(k, bc_keydir_shard(k, hash));
     if (c.found && s->news->gone[c.entry.file] && bc_keydir_move(k, hash, &c.entry, e, &was) == BC_MOVED) {
-        count(s->db, &c.entry, false);
-        count(s->db, e, true);
+        lose(s->db, &c);
+        gain(s->db, e, expire_at_ms);
     }
     return 0;
 }
@@ -101,10 +103,10 @@ static int publish(uint64_t hash, const struct bc_entry *e, int64_t expire_at_ms
         return 0;
     bc_keydir_seek(k, hash, key, key_size, &c);
     if (c.found)
-        count(s->db, &c.entry, false);
+        lose(s->db, &c);
     if ((e->flags & BC_ENTRY_TOMBSTONE) == 0) {
         bc_keydir_publish(k, &c, key, key_size, e, expire_at_ms);
-        count(s->db, e, true);
+        gain(s->db, e, expire_at_ms);
     } else if (c.found) {
         bc_keydir_remove(k, &c);
     }

@@ -126,7 +126,7 @@ static int each_file(bitcask *db, bool wanted, bitcask_file_fn fn, void *ctx)
     unsigned call = bc_pins_call(db->pins);
     unsigned pin = bc_pins_enter(db->pins);
     int result = bc_filetable_each(&db->files, list_file, &l);
-    if (result == BITCASK_OK && !db->read_only)
+    if (result == BITCASK_OK)
         result = bc_merge_candidates(&db->merger, &candidates, &count, &totals);
     bc_pins_leave(db->pins, pin);
     add_reasons(&l, candidates, count);

@@ -38,6 +38,16 @@ void bench_histogram_merge(struct bench_histogram *into, const struct bench_hist
         into->max = from->max;
 }
 
+struct bench_latency bench_histogram_latency(const struct bench_histogram *histogram)
+{
+    static const double shares[BENCH_SHARES - 1] = {0.5, 0.99, 0.999, 0.9999};
+    struct bench_latency latency = {.count = histogram->count};
+    for (size_t i = 0; i < BENCH_SHARES - 1; i++)
+        latency.ns[i] = bench_histogram_at(histogram, shares[i]);
+    latency.ns[BENCH_SHARES - 1] = histogram->max;
+    return latency;
+}
+
 uint64_t bench_histogram_at(const struct bench_histogram *histogram, double share)
 {
     double wanted = share * (double)histogram->count;

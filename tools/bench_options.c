@@ -17,7 +17,7 @@ static const char help[] =
     "Measures libbitcask with the benchmarks and lines of db_bench. Every value follows from its key and is checked at every\n"
     "read. Operations are shared out among the threads; micros/op is what one thread sees.\n"
     "\n"
-    "  --benchmarks=LIST   separated by commas; default: all, in this order:\n"
+    "  --benchmarks=LIST   separated by commas; default, in this order:\n"
     "      fillsync        num/1000 random keys, each durable; starts with an empty store, as all fill*\n"
     "      fillbatch       in batches of 1000\n"
     "      fillrandom      random keys\n"
@@ -33,6 +33,10 @@ static const char help[] =
     "                      latest and inserts, 50/50 reads and read-modify-writes. E needs range scans: there is none\n"
     "      deleterandom    random keys, from a store that has all\n"
     "      crc32           the checksum alone, of 4 KiB\n"
+    "      and, not by default:\n"
+    "      churn           every key, then of 28 operations on random keys 20 overwrites and 8 deletes, 5.6 * num in all;\n"
+    "                      starts with an empty store\n"
+    "      compact         merges everything, and says what the store took before and after\n"
     "  --num=N             keys (1000000)\n"
     "  --reads=N           operations of read* and ycsb* (as --num)\n"
     "  --key_size=N        bytes (16)\n"
@@ -48,6 +52,9 @@ static const char help[] =
     "  --no_mmap           system calls instead of mappings\n"
     "  -o NAME=VALUE       an option of the library, e.g. -o max_file_size=64m\n"
     "  --histogram         percentiles of the latency, too; costs a look at the clock for each operation\n"
+    "  --watch             also space and write amplification, and what merges do meanwhile; with --histogram percentiles\n"
+    "                      of gets and puts, beside a merge and without\n"
+    "  --merge_at=N        merges everything in the background when N percent of the operations are done; implies --watch\n"
     "  --json              one JSON object instead of lines\n"
     "  -h, --help          this text\n"
     "  -V, --version       the version of the library\n"
@@ -58,9 +65,11 @@ static const char help[] =
     "  bitcask-bench\n"
     "  bitcask-bench --benchmarks=fillseq,readrandom --num=10000000 --histogram\n"
     "  bitcask-bench --benchmarks=fillrandom,ycsba --key_size=36 --value_size=1024 --threads=4 --repeat=5\n"
+    "  bitcask-bench --benchmarks=ycsba --reads=20000000 --watch --histogram -o merge_check_interval_ms=1000\n"
+    "  bitcask-bench --benchmarks=churn,compact --num=50000 --value_size=1024 -o no_merge=true\n"
     "  bitcask-bench --benchmarks=fillseq --db=/mnt/nvme/store && bitcask-bench --benchmarks=open --db=/mnt/nvme/store\n";
 
-enum { LETTERS = 256, BENCHMARKS = LETTERS, NUMBER, DB, SYNC, NO_MMAP, HISTOGRAM, JSON };
+enum { LETTERS = 256, BENCHMARKS = LETTERS, NUMBER, DB, SYNC, NO_MMAP, HISTOGRAM, JSON, WATCH };
 
 static int usage(const char *what, const char *text)
 {
@@ -110,6 +119,7 @@ static const struct number_option numbers[] = {
     NUMBER_OPTION(key_size, 1, 65535),        NUMBER_OPTION(value_size, 0, (UINT64_C(4) << 30) - (128U << 10)),
     NUMBER_OPTION(threads, 1, 1024),          NUMBER_OPTION(batch_size, 1, 1000000),
     NUMBER_OPTION(repeat, 1, 1000),           NUMBER_OPTION(seed, 0, UINT64_MAX / 2),
+    NUMBER_OPTION(merge_at, 1, 99),
 };
 
 #define NUMBER_COUNT (sizeof numbers / sizeof numbers[0])
@@ -148,6 +158,9 @@ static int apply(int option, const char *name, struct bench_config *config)
     case HISTOGRAM:
         config->histogram = true;
         return BENCH_OK;
+    case WATCH:
+        config->watch = true;
+        return BENCH_OK;
     case JSON:
         config->json = true;
         return BENCH_OK;
@@ -169,6 +182,7 @@ static int check(struct bench_config *config)
 {
     if (config->reads == 0)
         config->reads = config->num;
+    config->watch |= config->merge_at > 0;
     uint64_t limit = 1;
     for (uint64_t i = 0; i < config->key_size && limit <= UINT64_MAX / 10; i++)
         limit *= 10;
@@ -181,18 +195,19 @@ static int check(struct bench_config *config)
 
 int bench_options_parse(int argc, char **argv, struct bench_config *ret)
 {
-    struct option long_options[NUMBER_COUNT + 9] = {
+    struct option long_options[NUMBER_COUNT + 10] = {
         {"benchmarks", required_argument, NULL, BENCHMARKS},
         {"db", required_argument, NULL, DB},
         {"sync", no_argument, NULL, SYNC},
         {"no_mmap", no_argument, NULL, NO_MMAP},
         {"histogram", no_argument, NULL, HISTOGRAM},
         {"json", no_argument, NULL, JSON},
+        {"watch", no_argument, NULL, WATCH},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'V'},
     };
     for (size_t i = 0; i < NUMBER_COUNT; i++)
-        long_options[8 + i] = (struct option){numbers[i].name, required_argument, NULL, NUMBER};
+        long_options[9 + i] = (struct option){numbers[i].name, required_argument, NULL, NUMBER};
     *ret = (struct bench_config){.num = 1000000,
                                  .key_size = 16,
                                  .value_size = 100,

@@ -10,10 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *const shares[] = {"p50", "p99", "p99.9", "p99.99", "max"};
-
-#define SHARE_COUNT (sizeof shares / sizeof shares[0])
-
 struct environment {
     char cpu[160], kernel[160], date[40], filesystem[64];
 };
@@ -148,8 +144,9 @@ static void print_json_result(const struct bench_store *store, const struct benc
         print_json_number("keys", result->keys);
         printf("\"anon_bytes_per_key\": %.2f, \"keydir_bytes_per_key\": %.2f, ", result->anon_per_key, result->keydir_per_key);
     }
-    for (size_t i = 0; store->config->histogram && i < SHARE_COUNT; i++)
-        printf("\"%s_us\": %.3f, ", shares[i], (double)result->latency_ns[i] / 1e3);
+    if (store->config->histogram)
+        bench_report_latency_json(&result->latency);
+    bench_report_watched_json(result);
     printf("\"micros_per_op\": %.4f, \"mb_per_s\": %.2f, \"ops_per_s\": %.1f}", result->micros_per_op, result->mb_per_s,
            result->ops_per_s);
 }
@@ -170,12 +167,9 @@ void bench_report_result(const struct bench_store *store, const struct bench_res
     if (result->keys > 0)
         printf("%12s   memory: %.1f bytes a key (RssAnon), KeyDir %.1f; %llu keys\n", "", result->anon_per_key,
                result->keydir_per_key, (unsigned long long)result->keys);
-    if (store->config->histogram) {
-        printf("%12s   micros:", "");
-        for (size_t i = 0; i < SHARE_COUNT; i++)
-            printf("%s %s %.3f", i ? "," : "", shares[i], (double)result->latency_ns[i] / 1e3);
-        putchar('\n');
-    }
+    if (store->config->histogram)
+        bench_report_latency("", &result->latency);
+    bench_report_watched(result);
     fflush(stdout);
 }
 

@@ -28,6 +28,20 @@ void bench_interrupt(void)
     interrupted = 1;
 }
 
+bool bench_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+int bench_go_on(const char *phase, uint64_t done, uint64_t total, void *ctx)
+{
+    (void)phase;
+    (void)done;
+    (void)total;
+    (void)ctx;
+    return interrupted;
+}
+
 static uint64_t now_ns(void)
 {
     struct timespec ts;
@@ -40,6 +54,16 @@ double bench_now_s(void)
     return (double)now_ns() / 1e9;
 }
 
+static void add_time(struct bench_thread *t, uint64_t ns)
+{
+    bench_histogram_add(t->histogram, ns);
+    if (!t->split || (t->workload->flags & BENCH_SINGLE))
+        return;
+    unsigned kind = t->wrote ? BENCH_SPLIT_PUT : BENCH_SPLIT_GET;
+    bench_histogram_add(&t->split[kind + bench_watch_merging(t->watch)], ns);
+    t->wrote = false;
+}
+
 static void work(struct bench_thread *t)
 {
     uint64_t start = now_ns(), last = start;
@@ -47,8 +71,12 @@ static void work(struct bench_thread *t)
         t->code = interrupted ? bench_say(BENCH_ERROR, "interrupted") : t->workload->step(t);
         if (t->histogram) {
             uint64_t now = now_ns();
-            bench_histogram_add(t->histogram, now - last);
+            add_time(t, now - last);
             last = now;
+        }
+        if (t->done >= t->force_at) {
+            t->force_at = UINT64_MAX;
+            bench_watch_force(t->watch);
         }
     }
     t->seconds = (double)(now_ns() - start) / 1e9;
@@ -90,13 +118,18 @@ static bool member_init(struct member *member, struct bench_store *store, const 
         .key = malloc(BENCH_KEY_ROOM),
         .value = malloc(store->data.value_size + 1),
         .histogram = config->histogram ? malloc(sizeof *t->histogram) : NULL,
+        .split = config->histogram && config->watch ? malloc(BENCH_SPLITS * sizeof *t->split) : NULL,
+        .force_at = UINT64_MAX,
     };
-    if (!t->key || !t->value || (config->histogram && !t->histogram))
+    if (!t->key || !t->value || (config->histogram && (!t->histogram || (config->watch && !t->split))))
         return false;
     memset(t->key, 0, BENCH_KEY_ROOM);
     memset(t->value, 0, store->data.value_size + 1);
+    /* Their pages must be there before the memory of the store is measured. */
     if (t->histogram)
         memset(t->histogram, 0, sizeof *t->histogram);
+    if (t->split)
+        memset(t->split, 0, BENCH_SPLITS * sizeof *t->split);
     return true;
 }
 
@@ -107,14 +140,22 @@ static void member_free(struct member *member)
     free(member->thread.key);
     free(member->thread.value);
     free(member->thread.histogram);
+    free(member->thread.split);
 }
 
-static void add_latency(struct bench_result *result, const struct bench_histogram *all)
+/* All threads' into the first one's, then into the result. */
+static void sum_up_latency(struct member *members, uint64_t threads, struct bench_result *result)
 {
-    static const double shares[] = {0.5, 0.99, 0.999, 0.9999};
-    for (size_t i = 0; i < 4; i++)
-        result->latency_ns[i] = bench_histogram_at(all, shares[i]);
-    result->latency_ns[4] = all->max;
+    struct bench_thread *first = &members[0].thread;
+    for (uint64_t i = 1; i < threads && first->histogram; i++)
+        bench_histogram_merge(first->histogram, members[i].thread.histogram);
+    for (uint64_t i = 1; i < threads && first->split; i++)
+        for (unsigned k = 0; k < BENCH_SPLITS; k++)
+            bench_histogram_merge(&first->split[k], &members[i].thread.split[k]);
+    if (first->histogram)
+        result->latency = bench_histogram_latency(first->histogram);
+    for (unsigned k = 0; k < BENCH_SPLITS && first->split; k++)
+        result->split[k] = bench_histogram_latency(&first->split[k]);
 }
 
 static int sum_up(struct member *members, uint64_t threads, double seconds, struct bench_result *result)
@@ -128,15 +169,13 @@ static int sum_up(struct member *members, uint64_t threads, double seconds, stru
         result->found += t->found;
         result->bytes += t->bytes;
         sum_s += t->seconds;
-        if (i > 0 && t->histogram)
-            bench_histogram_merge(members[0].thread.histogram, t->histogram);
     }
     double operations = result->operations > 0 ? (double)result->operations : 1;
     result->micros_per_op = sum_s * 1e6 / operations;
     result->mb_per_s = (double)result->bytes / 1048576.0 / seconds;
     result->ops_per_s = (double)result->operations / seconds;
-    if (members[0].thread.histogram)
-        add_latency(result, members[0].thread.histogram);
+    sum_up_latency(members, threads, result);
+    result->compaction = members[0].thread.compaction;
     return code;
 }
 
@@ -200,6 +239,26 @@ static int prepare(struct bench_store *store, const struct bench_workload *workl
     return code == BENCH_OK && (workload->flags & BENCH_LOADED) ? bench_store_load(store) : code;
 }
 
+/* The first thread says when the forced merge is due. */
+static int run_watched(struct bench_store *store, struct member *members, uint64_t threads, struct bench_result *result)
+{
+    const struct bench_workload *workload = result->workload;
+    uint64_t merge_at = store->config->merge_at;
+    if (!store->config->watch || !store->db || (workload->flags & BENCH_CLOSED))
+        return run_team(members, threads, result);
+    struct bench_watch *watch = bench_watch_new(store);
+    if (!watch)
+        return BENCH_ERROR;
+    for (uint64_t i = 0; i < threads; i++)
+        members[i].thread.watch = watch;
+    if (merge_at > 0)
+        members[0].thread.force_at = members[0].thread.count * merge_at / 100;
+    int code = run_team(members, threads, result);
+    int ended = bench_watch_end(watch, &result->watched);
+    result->is_watched = true;
+    return code == BENCH_OK ? ended : code;
+}
+
 static int run_once(struct bench_store *store, const struct bench_workload *workload, struct bench_result *result)
 {
     uint64_t anon = 0, threads = workload->flags & BENCH_SINGLE ? 1 : store->config->threads;
@@ -211,7 +270,7 @@ static int run_once(struct bench_store *store, const struct bench_workload *work
     int code = ready ? prepare(store, workload, &anon) : bench_say(BENCH_ERROR, "out of memory");
     *result = (struct bench_result){.workload = workload};
     if (code == BENCH_OK)
-        code = run_team(members, threads, result);
+        code = run_watched(store, members, threads, result);
     if (code == BENCH_OK && (workload->flags & BENCH_FRESH))
         add_memory(store, anon, result);
     for (uint64_t i = 0; members && i < threads; i++)

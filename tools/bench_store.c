@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,6 +146,20 @@ int bench_store_empty(struct bench_store *store)
     remove_store(store->dir);
     memset(store->present, 0, store->capacity);
     return bench_store_open(store);
+}
+
+uint64_t bench_store_disk_usage(const struct bench_store *store)
+{
+    DIR *stream = opendir(store->dir);
+    uint64_t bytes = 0;
+    struct stat st;
+    if (!stream)
+        return 0;
+    for (struct dirent *entry; (entry = readdir(stream)) != NULL;)
+        if (fstatat(dirfd(stream), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+            bytes += (uint64_t)st.st_blocks * 512;
+    closedir(stream);
+    return bytes;
 }
 
 static int load_key(struct bench_store *store, uint64_t number, char *key, unsigned char *value)

@@ -51,6 +51,7 @@ int bench_put(struct bench_thread *t, uint64_t number, uint32_t flags)
         return bench_failed(t);
     set_present(t, number, true);
     t->bytes += bench_key_bytes(t);
+    t->wrote = true;
     return BENCH_OK;
 }
 
@@ -124,6 +125,7 @@ static int fillbatch(struct bench_thread *t)
         set_present(t, first + i, true);
     t->done += count;
     t->bytes += count * bench_key_bytes(t);
+    t->wrote = true;
     return BENCH_OK;
 }
 
@@ -148,23 +150,28 @@ static int readhot(struct bench_thread *t)
     return get_step(t, bench_below(&t->random, (t->store->config->num + HOT_SHARE - 1) / HOT_SHARE));
 }
 
-/* With several threads, who found the key there is not always who deleted it. */
-static int deleterandom(struct bench_thread *t)
+int bench_delete(struct bench_thread *t, uint64_t number, bool alone)
 {
     struct bench_store *store = t->store;
-    uint64_t number = bench_below(&t->random, store->config->num);
     bench_key(&store->data, number, t->key);
     bool expected = bench_is_present(t, number);
     set_present(t, number, false);
     int result = bitcask_delete(store->db, t->key, store->data.key_size, NULL, NULL);
     if (result != BITCASK_OK && result != BITCASK_NOT_FOUND)
         return bench_failed(t);
-    if (store->config->threads == 1 && expected != (result == BITCASK_OK))
+    if (alone && expected != (result == BITCASK_OK))
         return bench_wrong(t, expected ? "was stored and is not found" : "is found and should not be there", number);
-    t->done++;
     t->found += result == BITCASK_OK;
     t->bytes += store->data.key_size;
+    t->wrote = true;
     return BENCH_OK;
+}
+
+static int deleterandom(struct bench_thread *t)
+{
+    const struct bench_config *config = t->store->config;
+    t->done++;
+    return bench_delete(t, bench_below(&t->random, config->num), config->threads == 1);
 }
 
 static int open_store(struct bench_thread *t)
@@ -234,6 +241,8 @@ static const struct bench_workload workloads[] = {
     {.name = "ycsbc", .flags = BENCH_LOADED, .operations = by_reads, .step = bench_ycsb_step, .reads = 100},
     {.name = "ycsbd", .flags = BENCH_LOADED, .operations = by_reads, .step = bench_ycsb_step, .reads = 95, .inserts = 5},
     {.name = "ycsbf", .flags = BENCH_LOADED, .operations = by_reads, .step = bench_ycsb_step, .reads = 50},
+    {.name = "churn", .flags = BENCH_FRESH, .operations = bench_churn_operations, .step = bench_churn_step},
+    {.name = "compact", .flags = BENCH_SINGLE | BENCH_COMPACT, .operations = once, .step = bench_compact_step},
     {.name = "crc32", .operations = by_crc_blocks, .step = crc32_block},
 };
 

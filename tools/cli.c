@@ -32,6 +32,11 @@ bool cli_store_options_given(void)
     return store_options_given;
 }
 
+const bitcask_options *cli_store_options(void)
+{
+    return &store_options;
+}
+
 static void prefix(void)
 {
     progress_erase();
@@ -110,6 +115,14 @@ static bool set_store_option(const char *text)
     if (result != BITCASK_OK)
         cli_usage("-o %s", bitcask_last_error()->message);
     return result == BITCASK_OK;
+}
+
+int cli_set_store_option(const char *name, const char *value, const char *option)
+{
+    if (bitcask_options_set(&store_options, name, value) == BITCASK_OK)
+        return CLI_OK;
+    const char *message = bitcask_last_error()->message, *reason = strchr(message, ':');
+    return cli_usage("%s %s%s", option, value, reason ? reason : "");
 }
 
 static int unknown_option(const char *argument)

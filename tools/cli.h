@@ -27,7 +27,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_get, cli_put, cli_delete, cli_touch, cli_list, cli_scan, cli_count, cli_stat, cli_hint,
-    cli_verify, cli_repair, cli_dump, cli_load, cli_import_basho, cli_clear, cli_selftest;
+    cli_merge, cli_verify, cli_repair, cli_dump, cli_load, cli_import_basho, cli_clear, cli_selftest;
 
 /* The last options in the help of a command that opens a store. */
 #define CLI_STORE_OPTIONS                                                                                                      \
@@ -52,6 +52,10 @@ int cli_option(int argc, char **argv, const char *short_options, const struct op
                const struct cli_command *command);
 /* Whether -o was given. */
 bool cli_store_options_given(void);
+/* What -o says. */
+const bitcask_options *cli_store_options(void);
+/* As -o NAME=VALUE for an option of the command's own, which is named in the message. CLI_OK, CLI_USAGE. */
+int cli_set_store_option(const char *name, const char *value, const char *option);
 /* What -v asks for: NULL without it. */
 bitcask_log_fn cli_log(void);
 

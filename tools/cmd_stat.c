@@ -1,214 +1,169 @@
-/* cmd_stat.c - bitcask stat: the data files of a store, and its totals. */
+/* cmd_stat.c - bitcask stat: the data files of a store, its totals, and what to do about them. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/cli.h"
 #include "tools/output.h"
+#include "tools/stat.h"
 #include "tools/terminal.h"
 
-/* One row is 78 columns wide. */
-#define BAR_WIDTH 14
+#define PAGE_WIDTH 80
+#define MAX_FILE_SIZE (UINT64_C(256) << 20) /* if nothing was said */
 
-#define GREEN "\033[32m"
-#define YELLOW "\033[33m"
-#define RED "\033[31m"
-#define DIM "\033[2m"
-#define PLAIN "\033[0m"
+enum form { FORM_TEXT, FORM_JSON, FORM_PROMETHEUS };
 
-struct file_infos {
-    bitcask_file_info *items;
-    size_t count, capacity;
-};
-
-static int collect(const bitcask_file_info *info, void *ctx)
+uint64_t stat_max_file_size(const bitcask_options *options)
 {
-    struct file_infos *files = ctx;
-    if (files->count == files->capacity) {
-        size_t capacity = files->capacity ? files->capacity * 2 : 64;
-        bitcask_file_info *items = reallocarray(files->items, capacity, sizeof *items);
-        if (!items)
+    return options->max_file_size ? options->max_file_size : MAX_FILE_SIZE;
+}
+
+double stat_space_amplification(const struct stat_report *report)
+{
+    const bitcask_stats *stats = &report->stats;
+    return stats->live_bytes == 0 ? 0 : (double)stats->disk_bytes / (double)stats->live_bytes;
+}
+
+/* Whether they are there; whether they are good shows only when they are read. */
+static int find_hints(struct stat_report *report)
+{
+    report->hints = calloc(report->files.count + 1, sizeof *report->hints);
+    if (!report->hints)
+        return cli_say(CLI_ERROR, "out of memory");
+    for (size_t i = 0; i < report->files.count; i++) {
+        const bitcask_file_info *file = &report->files.items[i];
+        char *path;
+        if (asprintf(&path, "%s/%010" PRIu64 ".hint", report->dir, file->id) < 0)
             return cli_say(CLI_ERROR, "out of memory");
-        files->items = items;
-        files->capacity = capacity;
+        report->hints[i] = access(path, F_OK) == 0 || errno != ENOENT;
+        report->missing_hints += !report->hints[i] && file->state == BITCASK_FILE_SEALED;
+        free(path);
     }
-    files->items[files->count++] = *info;
     return CLI_OK;
 }
 
-static int by_id(const void *a, const void *b)
+static bool any(const bitcask_file_info *file, void *arg)
 {
-    const bitcask_file_info *x = a, *y = b;
-    return (x->id > y->id) - (x->id < y->id);
+    (void)arg;
+    return data_is_mergeable(file);
 }
 
-static const char *state_name(const bitcask_file_info *file)
+static bool due(const bitcask_file_info *file, void *arg)
 {
-    return file->state == BITCASK_FILE_SEALED ? "sealed" : "open";
+    (void)arg;
+    return file->merge_reasons != 0;
 }
 
-/* Ten columns at most; the text lives until the third call after this one. */
-static const char *human_size(uint64_t size)
+static int look(bitcask *db, struct stat_report *report)
 {
-    static char texts[3][24];
-    static unsigned turn;
-    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-    char *text = texts[turn++ % 3];
-    if (size < 1024) {
-        snprintf(text, sizeof texts[0], "%" PRIu64 " B", size);
-        return text;
+    uint64_t size = stat_max_file_size(report->options);
+    int code = cli_result(bitcask_stats_get(db, &report->stats));
+    if (code == CLI_OK)
+        code = data_files_list(db, &report->files);
+    if (code == CLI_OK)
+        code = find_hints(report);
+    if (code == CLI_OK && !(data_estimate_merge(&report->files, size, any, NULL, &report->all) &&
+                            data_estimate_merge(&report->files, size, due, NULL, &report->policy)))
+        code = CLI_ERROR;
+    return code;
+}
+
+/* As a paragraph. A word that is wider than the page stands alone. */
+static void print_advice(const char *advice, void *arg)
+{
+    const char **separator = arg;
+    cli_print("%s- ", *separator);
+    *separator = "";
+    for (size_t column = 2, length; *advice; advice += length) {
+        advice += strspn(advice, " ");
+        length = strcspn(advice, " ");
+        if (column > 2 && column + 1 + length > PAGE_WIDTH) {
+            cli_print("\n  ");
+            column = 2;
+        }
+        cli_print("%s%.*s", column > 2 ? " " : "", (int)length, advice);
+        column += length + (column > 2);
     }
-    double value = (double)size / 1024;
-    size_t unit = 0;
-    for (; value >= 1023.95; unit++)
-        value /= 1024;
-    snprintf(text, sizeof texts[0], "%.1f %s", value, units[unit]);
-    return text;
-}
-
-/* From 0 to 1; -1: there is nothing that could be alive. */
-static double live_part(uint64_t live, uint64_t dead)
-{
-    return live + dead == 0 ? -1 : (double)live / (double)(live + dead);
-}
-
-/* 100 is said only of what has no dead byte. */
-static void format_percent(char *text, size_t size, double part)
-{
-    if (part < 0)
-        snprintf(text, size, "-");
-    else
-        snprintf(text, size, "%.1f", part < 1 && part > 0.999 ? 99.9 : part * 100);
-}
-
-static void print_bar(double part, bool color, bool utf8)
-{
-    static const char *const eighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
-    if (part < 0) {
-        cli_print("%*s", BAR_WIDTH, "");
-        return;
-    }
-    int steps = (int)(part * BAR_WIDTH * 8);
-    int full = steps / 8, cells = full + (utf8 && steps % 8 ? 1 : 0);
-    cli_print("%s", !color ? "" : part >= 0.75 ? GREEN : part >= 0.5 ? YELLOW : RED);
-    for (int i = 0; i < full; i++)
-        cli_print("%s", utf8 ? "█" : "#");
-    cli_print("%s%s", cells > full ? eighths[steps % 8] : "", color ? PLAIN DIM : "");
-    for (int i = cells; i < BAR_WIDTH; i++)
-        cli_print("%s", utf8 ? "░" : ".");
-    cli_print("%s", color ? PLAIN : "");
-}
-
-static void print_table(const struct file_infos *files)
-{
-    bool color = terminal_color(), utf8 = terminal_utf8();
-    cli_print("%10s  %-6s  %10s  %10s  %6s  %-*s  %10s\n", "FILE", "STATE", "SIZE", "KEYS", "LIVE %", BAR_WIDTH, "", "DEAD");
-    for (size_t i = 0; i < files->count; i++) {
-        const bitcask_file_info *file = &files->items[i];
-        double part = live_part(file->live_bytes, file->dead_bytes);
-        char percent[16];
-        format_percent(percent, sizeof percent, part);
-        cli_print("%010" PRIu64 "  %-6s  %10s  %10" PRIu64 "  %6s  ", file->id, state_name(file), human_size(file->size),
-                  file->keys, percent);
-        print_bar(part, color, utf8);
-        cli_print("  %10s\n", human_size(file->dead_bytes));
-    }
-}
-
-static void print_totals(const bitcask_stats *stats)
-{
-    char percent[16];
-    format_percent(percent, sizeof percent, live_part(stats->live_bytes, stats->dead_bytes));
     cli_print("\n");
-    cli_print("keys           %" PRIu64 "\n", stats->keys);
-    cli_print("data files     %" PRIu64 ", %s\n", stats->data_files, human_size(stats->disk_bytes));
-    cli_print("live           %s (%s %%)\n", human_size(stats->live_bytes), percent);
-    cli_print("dead           %s\n", human_size(stats->dead_bytes));
-    cli_print("KeyDir         %s of memory\n", human_size(stats->keydir_bytes));
-    cli_print("last sequence  %" PRIu64 "\n", stats->last_sequence);
 }
 
-static void print_json(const bitcask_stats *stats, const struct file_infos *files)
+static void print(const struct stat_report *report, enum form form)
 {
-    cli_print("{\"keys\":%" PRIu64 ",\"data_files\":%" PRIu64 ",\"disk_bytes\":%" PRIu64 ",\"live_bytes\":%" PRIu64
-              ",\"dead_bytes\":%" PRIu64 ",\"keydir_bytes\":%" PRIu64 ",\"last_sequence\":%" PRIu64 ",\"files\":[",
-              stats->keys, stats->data_files, stats->disk_bytes, stats->live_bytes, stats->dead_bytes, stats->keydir_bytes,
-              stats->last_sequence);
-    for (size_t i = 0; i < files->count; i++) {
-        const bitcask_file_info *file = &files->items[i];
-        cli_print("%s{\"id\":%" PRIu64 ",\"state\":\"%s\",\"size\":%" PRIu64 ",\"keys\":%" PRIu64 ",\"live_bytes\":%" PRIu64
-                  ",\"dead_bytes\":%" PRIu64 ",\"min_sequence\":%" PRIu64 ",\"max_sequence\":%" PRIu64 "}",
-                  i ? "," : "", file->id, state_name(file), file->size, file->keys, file->live_bytes, file->dead_bytes,
-                  file->min_sequence, file->max_sequence);
+    if (form == FORM_JSON) {
+        stat_print_json(report);
+    } else if (form == FORM_PROMETHEUS) {
+        stat_print_prometheus(report);
+    } else {
+        const char *separator = "\n";
+        stat_print_text(report);
+        if (!cli_quiet())
+            stat_advise(report, print_advice, &separator);
     }
-    cli_print("]}\n");
 }
 
-static int stat_store(const char *dir, bool json)
+static int stat_store(const char *dir, enum form form)
 {
     bitcask *db;
     int code = cli_open(dir, BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE, &db);
     if (code != CLI_OK)
         return code;
-    bitcask_stats stats = BITCASK_STATS_INIT;
-    struct file_infos files = {0};
-    code = cli_result(bitcask_stats_get(db, &stats));
-    if (code == CLI_OK) {
-        int result = bitcask_each_file(db, collect, &files);
-        code = result < 0 ? cli_result(result) : result;
-    }
-    if (code == CLI_OK) {
-        if (files.count > 0)
-            qsort(files.items, files.count, sizeof *files.items, by_id);
-        if (json) {
-            print_json(&stats, &files);
-        } else {
-            print_table(&files);
-            print_totals(&stats);
-        }
-    }
-    free(files.items);
+    struct stat_report report = {.dir = dir, .options = cli_store_options(), .stats = BITCASK_STATS_INIT};
+    code = look(db, &report);
+    if (code == CLI_OK)
+        print(&report, form);
+    free(report.hints);
+    data_files_free(&report.files);
     return cli_close(db, code);
 }
 
 static int run(int argc, char **argv)
 {
     static const struct option long_options[] = {
-        {"json", no_argument, NULL, 'j'}, {"color", required_argument, NULL, 'c'}, {0}};
-    bool json = false;
+        {"json", no_argument, NULL, 'j'}, {"prometheus", no_argument, NULL, 'p'}, {"color", required_argument, NULL, 'c'}, {0}};
+    enum form form = FORM_TEXT;
     for (int option; (option = cli_option(argc, argv, "", long_options, &cli_stat)) != -1;) {
         if (option == 'h')
             return CLI_OK;
         if (option == '?')
             return CLI_USAGE;
-        if (option == 'j')
-            json = true;
-        else if (terminal_set_color(optarg) != CLI_OK)
+        if (option == 'j' || option == 'p') {
+            enum form wanted = option == 'j' ? FORM_JSON : FORM_PROMETHEUS;
+            if (form != FORM_TEXT && form != wanted)
+                return cli_usage("--json contradicts --prometheus");
+            form = wanted;
+        } else if (terminal_set_color(optarg) != CLI_OK) {
             return CLI_USAGE;
+        }
     }
     if (argc - optind != 1)
         return cli_usage(argc == optind ? "DIR is needed" : "too many arguments");
-    return stat_store(argv[optind], json);
+    return stat_store(argv[optind], form);
 }
 
 const struct cli_command cli_stat = {
     .name = "stat",
-    .summary = "show the data files and totals",
+    .summary = "show the data files, totals and advice",
     .help =
         "usage: bitcask stat [OPTIONS] DIR\n"
         "\n"
         "Shows each data file of the store DIR: its size, how many keys have their value in it, which part of it these take\n"
-        "(in per cent and as a bar), and the bytes that the others take; then totals. Keys that expired count until they\n"
-        "are swept. Works beside a program that has the store open for writing.\n"
+        "(in per cent and as a bar), the bytes that the others take, and why the merge policy would merge it now; then\n"
+        "totals, what a merge would win, and advice. Keys that expired count until they are swept. Works beside a program\n"
+        "that has the store open for writing; give its limits and merge options with -o to hear about those.\n"
         "\n"
         "      --json           one JSON object, sizes in bytes\n"
+        "      --prometheus     metrics for Prometheus, in its text format\n"
         "      --color WHEN     auto, always or never; auto heeds NO_COLOR and CLICOLOR_FORCE\n"
-        "  -q, --quiet          errors only\n" CLI_STORE_OPTIONS "\n"
+        "  -q, --quiet          errors only, no advice\n" CLI_STORE_OPTIONS "\n"
         "Exit codes: 0 shown, 2 usage, 3 error (no store, damage, output failed).\n"
         "\n"
         "Examples:\n"
         "  bitcask stat sessions\n"
-        "  bitcask stat --json sessions\n",
+        "  bitcask stat --json sessions\n"
+        "  bitcask stat -o max_bytes=10g sessions\n"
+        "  bitcask stat --prometheus sessions > bitcask.prom.tmp && mv bitcask.prom.tmp /var/lib/node_exporter/bitcask.prom\n",
     .run = run,
 };

@@ -6,8 +6,34 @@
 #include "tools/output.h"
 
 static const char *const store_options[] = {
-    "read_only",        "no_create",  "exclusive",     "no_mmap",        "guard_sigbus",  "salvage",   "sync_mode",
-    "sync_interval_ms", "sync_bytes", "max_file_size", "max_open_files", "keydir_shards", "file_mode", "load_threads",
+    "read_only",
+    "no_create",
+    "exclusive",
+    "no_mmap",
+    "guard_sigbus",
+    "salvage",
+    "no_merge",
+    "sync_mode",
+    "sync_interval_ms",
+    "sync_bytes",
+    "max_file_size",
+    "max_open_files",
+    "keydir_shards",
+    "file_mode",
+    "load_threads",
+    "max_bytes",
+    "max_keydir_bytes",
+    "frag_merge_trigger",
+    "frag_threshold",
+    "dead_bytes_merge_trigger",
+    "dead_bytes_threshold",
+    "small_file_threshold",
+    "max_merge_size",
+    "total_frag_merge_trigger",
+    "merge_check_interval_ms",
+    "merge_window_start_hour",
+    "merge_window_end_hour",
+    "merge_rate_limit",
 };
 #define STORE_OPTION_COUNT (sizeof store_options / sizeof store_options[0])
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tools/cli.h"
+#include "tools/size.h"
 
 #define REDRAW_MS 100
 #define BAR_WIDTH 30
@@ -78,11 +79,21 @@ static void format_eta(char *text, size_t size, uint64_t done, uint64_t total, i
         snprintf(text, size, "  ETA %ju:%02ju", (uintmax_t)(left_s / 60), (uintmax_t)(left_s % 60));
 }
 
-static void draw(const char *phase, uint64_t done, uint64_t total, int64_t elapsed_ms)
+static void format_count(char *text, size_t size, uint64_t count, bool bytes)
 {
-    char line[200], eta[48], filled[BAR_WIDTH + 1];
+    if (bytes)
+        snprintf(text, size, "%s", size_text(count));
+    else
+        snprintf(text, size, "%ju", (uintmax_t)count);
+}
+
+static void draw(const char *phase, uint64_t done, uint64_t total, bool bytes, int64_t elapsed_ms)
+{
+    char line[200], eta[48], filled[BAR_WIDTH + 1], done_text[24], total_text[24];
+    format_count(done_text, sizeof done_text, done, bytes);
+    format_count(total_text, sizeof total_text, total, bytes);
     if (total == 0) {
-        snprintf(line, sizeof line, "%s  %ju", phase, (uintmax_t)done);
+        snprintf(line, sizeof line, "%s  %s", phase, done_text);
     } else {
         double part = done < total ? (double)done / (double)total : 1;
         int cells = (int)(part * BAR_WIDTH);
@@ -90,17 +101,15 @@ static void draw(const char *phase, uint64_t done, uint64_t total, int64_t elaps
         memset(filled, '#', (size_t)cells);
         filled[BAR_WIDTH] = '\0';
         format_eta(eta, sizeof eta, done, total, elapsed_ms);
-        snprintf(line, sizeof line, "%s  [%s]  %ju/%ju  %d %%%s", phase, filled, (uintmax_t)done, (uintmax_t)total,
-                 (int)(part * 100), eta);
+        snprintf(line, sizeof line, "%s  [%s]  %s/%s  %d %%%s", phase, filled, done_text, total_text, (int)(part * 100), eta);
     }
     fprintf(stderr, "\r\033[K%.*s", columns() - 1, line);
     fflush(stderr);
     bar.on_screen = true;
 }
 
-int progress_show(const char *phase, uint64_t done, uint64_t total, void *ctx)
+static int show(const char *phase, uint64_t done, uint64_t total, bool bytes)
 {
-    (void)ctx;
     if (!wanted())
         return interrupted;
     progress_lock();
@@ -110,11 +119,23 @@ int progress_show(const char *phase, uint64_t done, uint64_t total, void *ctx)
         bar.started_ms = now;
     }
     if (!bar.on_screen || now - bar.drawn_ms >= REDRAW_MS) {
-        draw(phase, done, total, now - bar.started_ms);
+        draw(phase, done, total, bytes, now - bar.started_ms);
         bar.drawn_ms = now;
     }
     progress_unlock();
     return interrupted;
+}
+
+int progress_show(const char *phase, uint64_t done, uint64_t total, void *ctx)
+{
+    (void)ctx;
+    return show(phase, done, total, false);
+}
+
+int progress_show_bytes(const char *phase, uint64_t done, uint64_t total, void *ctx)
+{
+    (void)ctx;
+    return show(phase, done, total, true);
 }
 
 void progress_lock(void)

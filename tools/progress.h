@@ -12,8 +12,9 @@
 void progress_catch_signals(void);
 bool progress_interrupted(void);
 
-/* A bitcask_progress_fn; ctx is not used. Cancels after a signal. */
+/* Each is a bitcask_progress_fn; ctx is not used. They cancel after a signal. The one counts things, the other bytes. */
 int progress_show(const char *phase, uint64_t done, uint64_t total, void *ctx);
+int progress_show_bytes(const char *phase, uint64_t done, uint64_t total, void *ctx);
 
 void progress_lock(void);
 void progress_erase(void); /* takes the bar away, if there is one */

@@ -68,6 +68,11 @@ static bitcask *open_cache(const char *dir)
     bitcask_options options = BITCASK_OPTIONS_INIT;
     options.sync_mode = BITCASK_SYNC_NONE;
     options.max_file_size = 64 << 20;
+    /* What is over goes, the oldest pages first; those that were read since they were stored stay for another turn. Below the
+     * limits, too, pages that expired or were rendered again are merged away in the background. */
+    options.max_bytes = (uint64_t)1 << 30;
+    options.max_keydir_bytes = 64 << 20;
+    options.merge_rate_limit = 50 << 20; /* bytes a second: the disk is for the pages */
     bitcask *db;
     if (bitcask_open(dir, &options, &db) == BITCASK_OK)
         return db;

@@ -18,7 +18,7 @@ for command in get put delete; do
     runs 2 "$command with too many arguments" $command "$store" key value more
     runs 2 "$command with an empty KEY" $command "$store" ''
 done
-for command in list scan count stat hint dump load clear touch; do
+for command in list scan count stat hint merge dump load clear touch; do
     runs 2 "$command without arguments" $command
     runs 2 "$command with an unknown option" $command --frobnicate "$store"
     err_has "^bitcask $command: no option '--frobnicate'" 'is named'
@@ -42,7 +42,7 @@ runs 3 'put below a directory that is not there' put "$work/none/store" key valu
 ok $? 'creates no parents'
 mkdir "$work/empty"
 echo text >"$work/file"
-for call in list scan count stat hint dump 'clear --yes' 'touch --persist'; do
+for call in list scan count stat hint merge dump 'clear --yes' 'touch --persist'; do
     key=$([ "$call" != 'touch --persist' ] || echo key)
     for dir in none empty file; do
         # shellcheck disable=SC2086
@@ -72,7 +72,7 @@ runs 0 'a value' put "$store" key value
 "$BITCASK" get "$store" key >/dev/full 2>"$work/err"
 finished $? 3 'a full stdout'
 err_has '^bitcask get: stdout: No space' 'says so'
-for call in list scan 'list --json' 'scan --json' 'scan --hex' count stat dump 'dump --format db' 'dump --format resp' 'stat --json' 'hint' 'hint --json' '--print-completion bash'; do
+for call in list scan 'list --json' 'scan --json' 'scan --hex' count stat dump 'dump --format db' 'dump --format resp' 'stat --json' 'stat --prometheus' 'hint' 'hint --json' 'merge' 'merge --json' 'merge --dry-run' '--print-completion bash'; do
     # shellcheck disable=SC2086
     "$BITCASK" $call "$store" >/dev/full 2>"$work/err"
     finished $? 3 "a full stdout of $call"

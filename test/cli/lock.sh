@@ -23,12 +23,13 @@ ok $? 'a put that waits'
 runs 3 'put while another put holds the store' put "$store" key other
 err_has '^bitcask put: .' 'says why'
 runs 3 'delete while a put holds the store' delete "$store" key
-for call in 'touch --persist' 'clear --yes' hint load; do
+for call in 'touch --persist' 'clear --yes' hint merge load; do
     # shellcheck disable=SC2046,SC2086
     runs 3 "$call while a put holds the store" $call "$store" $([ "$call" != 'touch --persist' ] || echo key)
     err_has "^bitcask ${call% *}: .*open" 'says why'
 done
-for command in list scan count stat dump; do
+for command in list scan count stat dump 'merge --dry-run'; do
+    # shellcheck disable=SC2086
     runs 0 "$command beside the writer" $command "$store"
     err_empty 'says nothing'
 done

@@ -22,7 +22,7 @@ out_is value 'changes nothing for get'
 runs 0 'no_mmap' get -o no_mmap=yes "$store" 1
 out_same "$work/value" 'reads the same'
 
-for command in get put delete touch list scan count stat dump load clear selftest; do
+for command in get put delete touch list scan count stat merge dump load clear selftest; do
     runs 2 "$command with an option that is not there" $command -o frobnicate=1 "$store" key
     err_has "^bitcask $command: -o frobnicate: " 'is named'
     runs 2 "$command with a value that is none" $command -o max_file_size=big "$store" key

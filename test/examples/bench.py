@@ -71,12 +71,51 @@ def check_store(work):
     bench("-o", "max_file_size=64k", "-o", "sync_mode=interval", "--num=2000", "--benchmarks=fillseq,open,readseq")
 
 
+def check_churn():
+    names = "--benchmarks=churn,compact,readrandom"
+    for threads in ["1", "3"]:
+        arguments = ["--num=3000", "--value_size=1000", "-o", "no_merge=true", f"--threads={threads}", names]
+        found = benchmarks(bench(*arguments, "--json").stdout)
+        ok(found["churn"]["operations"] == 19800, "churn: 6.6 operations a key", found["churn"])
+        ok(1000 < found["readrandom"]["found"] < 2500, "which deletes some, and others stay", found["readrandom"])
+        compact = found["compact"]
+        live = found["readrandom"]["found"] * 1040
+        ok(compact["disk_bytes_before"] > 15000 * 0.9 * 1040, "compact: the size before has all that was written", compact)
+        ok(compact["disk_bytes_after"] < 1.3 * live, "and after it what lives", compact)
+        ok(0 < compact["du_bytes_after"] < compact["du_bytes_before"], "du sees it, too", compact)
+    text = bench(*arguments).stdout
+    ok(bool(re.search(r"^ +size: \d+\.\d MB before, \d+\.\d MB after \(\d+\.\d %\)", text, re.MULTILINE)), "in a line", text)
+
+
+def check_watch():
+    arguments = ["--num=3000", "--value_size=1000", "--reads=60000", "--benchmarks=ycsba", "--histogram", "--threads=2"]
+    one = benchmarks(bench(*arguments, "--merge_at=20", "--json").stdout)["ycsba"]
+    space, write, samples = one["space_amplification"], one["write_amplification"], one["samples"]
+    ok(1 <= space["mean"] <= space["worst"] and 1 <= space["end"] <= space["worst"], "space amplification", space)
+    ok(one["du_amplification"]["worst"] > 1, "as du has it, too", one["du_amplification"])
+    ok(one["merges"] >= 1 and "forced_merge_ms" in one, "the forced merge", one["merges"])
+    ok(1 < write["end"] <= write["worst"], "write amplification", write)
+    kinds = [one[kind] for kind in ["get", "get_merging", "put", "put_merging"] if kind in one]
+    ok(sum(kind["operations"] for kind in kinds) == 60000, "each operation in one histogram", kinds)
+    ok(24000 < one["get"]["operations"] + one.get("get_merging", {"operations": 0})["operations"] < 36000, "half are gets", kinds)
+    ok(all(kind["p50_us"] <= kind["p99_us"] <= kind["max_us"] for kind in kinds), "with percentiles", kinds)
+    ok(samples[0]["seconds"] < 0.01 and len(samples) > 1, "samples", samples)
+    ok(all(a["seconds"] < b["seconds"] for a, b in zip(samples, samples[1:])), "in order", samples)
+    text = bench(*arguments, "--merge_at=20").stdout
+    for line in ["micros of get: p50", "micros of put: p50", "space amplification: worst", "space over", "write amplification: "]:
+        ok(f"   {line}" in text, f"a line with {line}", text)
+    ok(bool(re.search(r"write amplification: \d\.\d+, worst \d\.\d+; puts \d+\.\d MB, merges \d+\.\d MB of ", text)), "figures", text)
+    ok("forced merge:" in text and "forced merge:" not in bench(*arguments, "--watch").stdout, "forced only if asked for")
+    ok("space amplification" not in bench(*arguments).stdout, "watched only if asked for")
+
+
 def check_usage():
     for arguments in [
         ["--benchmarks=fillseq,nothing"],
         ["--benchmarks=ycsbe"],
         ["--benchmarks="],
         ["--num=0"],
+        ["--merge_at=100"],
         ["--num=12x"],
         ["--key_size=3", "--num=1000"],
         ["-o", "nothing=1"],
@@ -86,7 +125,7 @@ def check_usage():
     ]:
         ok(bench(*arguments, code=2).stderr.startswith("bitcask-bench"), "with a message")
     text = bench("--help").stdout
-    ok(all(name in text for name in ALL if not name.startswith("ycsb")) and "Examples:" in text, "the help names all")
+    ok(all(name in text for name in ALL + ["churn", "compact"] if not name.startswith("ycsb")) and "Examples:" in text, "the help names all")
     ok(bench("--version").stdout.startswith("bitcask-bench "), "the version")
 
 
@@ -97,6 +136,8 @@ with tempfile.TemporaryDirectory() as directory:
     check_json()
     check_counts()
     check_store(directory)
+    check_churn()
+    check_watch()
     check_usage()
     ok(not os.listdir(os.environ["TMPDIR"]), "temporary stores are gone", os.listdir(os.environ["TMPDIR"]))
 finish()

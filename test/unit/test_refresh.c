@@ -202,8 +202,9 @@ static void check_shows(struct world *r, const struct world_state *expected, con
 }
 
 /* What counters say, counted anew. */
-static void recount(const struct bc_entry *e, void *arg)
+static void recount(const struct bc_entry *e, int64_t expire_at_ms, void *arg)
 {
+    (void)expire_at_ms;
     struct {
         uint64_t keys, bytes;
     } *total = arg;

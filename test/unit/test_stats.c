@@ -285,6 +285,110 @@ START_TEST(test_each_file_stops)
 }
 END_TEST
 
+/* ---- what policy would merge ---- */
+
+static bitcask *open_to_judge(const char *path, int mode, uint32_t flags)
+{
+    bitcask_options o = store_options(mode);
+    o.flags |= flags | BITCASK_OPEN_NO_MERGE;
+    o.small_file_threshold = BITCASK_OFF;
+    return store_open(path, &o);
+}
+
+static int note_wanted(const bitcask_file_info *info, void *ctx)
+{
+    ck_assert_uint_ne(info->merge_reasons, 0);
+    ck_assert_uint_eq(info->state, BITCASK_FILE_SEALED);
+    return note_file(info, ctx);
+}
+
+static struct files wanted_by(bitcask *db)
+{
+    struct files f = {.count = 0};
+    ck_assert_int_eq(bitcask_needs_merge(db, note_wanted, &f), BITCASK_OK);
+    return f;
+}
+
+/* Of the files below an id the same ones, with the same reasons. */
+static void same_reasons(const struct files *a, const struct files *b, uint64_t before)
+{
+    for (unsigned turn = 0; turn < 2; turn++) {
+        const struct files *x = turn ? b : a, *y = turn ? a : b;
+        for (unsigned i = 0; i < x->count; i++) {
+            unsigned k = 0;
+            while (k < y->count && y->info[k].id != x->info[i].id)
+                k++;
+            if (x->info[i].id >= before)
+                continue;
+            ck_assert_msg(k < y->count, "file %llu is in one list only", (unsigned long long)x->info[i].id);
+            ck_assert_uint_eq(x->info[i].merge_reasons, y->info[k].merge_reasons);
+        }
+    }
+}
+
+/* The lowest id that is not sealed. */
+static uint64_t first_open_file(bitcask *db)
+{
+    struct files f = {.count = 0};
+    uint64_t id = 0;
+    ck_assert_int_eq(bitcask_each_file(db, note_file, &f), BITCASK_OK);
+    for (unsigned i = 0; i < f.count; i++)
+        id = f.info[i].state == BITCASK_FILE_OPEN && (id == 0 || f.info[i].id < id) ? f.info[i].id : id;
+    return id;
+}
+
+/* Beside the writer, and after it: a reader has loaded what the writer counted. */
+START_TEST(test_reader_knows_what_to_merge)
+{
+    const char *path = store_path();
+    bitcask *db = open_to_judge(path, _i, 0);
+    for (unsigned n = 0; n < 300; n++)
+        ck_assert_int_eq(store_put_number(db, n % 20, n, 2000), BITCASK_OK);
+    ck_assert_int_eq(bitcask_sync(db), BITCASK_OK);
+    /* A reader reads the last two files as those that the writer may have open. */
+    uint64_t newest = first_open_file(db) - 2;
+    struct files writers = wanted_by(db), readers;
+    bitcask *reader = open_to_judge(path, _i, BITCASK_OPEN_READ_ONLY);
+    readers = wanted_by(reader);
+    ck_assert_uint_ge(readers.count, 3);
+    same_reasons(&writers, &readers, newest);
+    store_close(reader);
+    store_close(db);
+    uint64_t digest = store_digest(path);
+    reader = open_to_judge(path, _i, BITCASK_OPEN_READ_ONLY);
+    readers = wanted_by(reader);
+    same_reasons(&writers, &readers, newest);
+    store_close(reader);
+    ck_assert_uint_eq(store_digest(path), digest);
+}
+END_TEST
+
+/* Whether files of puts and of tombstones were counted as they were written, or loaded from hints or by scans. */
+START_TEST(test_reasons_survive_a_reopen)
+{
+    const char *path = store_path();
+    char key[24];
+    bitcask *db = open_to_judge(path, _i, 0);
+    for (unsigned n = 0; n < 12000; n++)
+        ck_assert_int_eq(store_put_number(db, n, 1, 10), BITCASK_OK);
+    for (unsigned n = 2000; n < 12000; n++)
+        ck_assert_int_eq(bitcask_delete(db, key, (size_t)snprintf(key, sizeof key, "key%06u", n), NULL, NULL), BITCASK_OK);
+    ck_assert_int_eq(bitcask_sync(db), BITCASK_OK);
+    uint64_t newest = first_open_file(db) - 2;
+    struct files before = wanted_by(db), after;
+    ck_assert_uint_ge(before.count, 1);
+    store_close(db);
+    for (unsigned turn = 0; turn < 2; turn++) {
+        db = open_to_judge(path, _i, turn == 0 ? 0 : BITCASK_OPEN_READ_ONLY);
+        after = wanted_by(db);
+        same_reasons(&before, &after, newest);
+        store_close(db);
+        for (const char *h; turn == 0 && (h = store_nth(path, ".hint", 0)) != NULL;)
+            store_remove(store_file(path, h));
+    }
+}
+END_TEST
+
 Suite *bc_suite(void);
 Suite *bc_suite(void)
 {
@@ -294,6 +398,8 @@ Suite *bc_suite(void)
     store_add_test(t, test_counters);
     store_add_test(t, test_struct_size);
     store_add_test(t, test_each_file_stops);
+    store_add_test(t, test_reader_knows_what_to_merge);
+    store_add_test(t, test_reasons_survive_a_reopen);
     suite_add_tcase(s, t);
     return s;
 }
