@@ -61,9 +61,11 @@ int bitcask_merge(bitcask *db, const bitcask_merge_options *given, bitcask_merge
                                          .id_count = o.file_count,
                                          .progress = o.progress,
                                          .progress_ctx = o.progress_ctx};
+    unsigned call = bc_pins_call(db->pins);
     int64_t started = db->io->monotonic_ms(db->io->ctx);
     result = bc_merge_run(&db->merger, &order, &done);
     bc_upkeep_inline(&db->upkeep);
+    bc_pins_return(db->pins, call);
     if (ret != NULL) {
         bitcask_merge_result r = result_of(&done, db->io->monotonic_ms(db->io->ctx) - started);
         int copied = bc_result_copy(ret, &r, sizeof r);

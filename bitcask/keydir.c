@@ -260,7 +260,7 @@ enum bc_moved bc_keydir_move(struct bc_keydir *k, uint64_t hash, const struct bc
 bool bc_keydir_stands(struct bc_keydir *k, uint64_t hash, const struct bc_entry *at)
 {
     struct bc_entry e[BC_KEYDIR_CANDIDATES];
-    unsigned pin = bc_pins_enter(k->pins);
+    unsigned pin = bc_pins_enter_background(k->pins);
     unsigned count = bc_keydir_lookup(k, hash, e);
     bc_pins_leave(k->pins, pin);
     for (unsigned i = 0; i < BC_MIN(count, BC_KEYDIR_CANDIDATES); i++)

@@ -87,7 +87,7 @@ static void sweep(struct bc_merger *m, int64_t now)
         m->next_sweep_ms = now + (int64_t)atomic_load(&m->settings.check_interval_ms);
         return;
     }
-    unsigned pin = bc_pins_enter(m->files->pins);
+    unsigned pin = bc_pins_enter_background(m->files->pins);
     bool ended = bc_keydir_sweep(m->keydir, &m->sweep_position, SWEEP_SLOTS, bc_clock_now(m->clock), lose, m);
     bc_pins_leave(m->files->pins, pin);
     if (ended)

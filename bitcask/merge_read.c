@@ -38,7 +38,7 @@ static enum standing stand(const struct bc_merge_step *s, const struct bc_merge_
                            const struct bc_record *r, uint64_t offset, int64_t *ret_expire_at_ms)
 {
     struct bc_entry e[BC_KEYDIR_CANDIDATES];
-    unsigned pin = bc_pins_enter(s->m->files->pins);
+    unsigned pin = bc_pins_enter_background(s->m->files->pins);
     unsigned count = bc_keydir_lookup(s->m->keydir, hash, e);
     bc_pins_leave(s->m->files->pins, pin);
     for (unsigned i = 0; i < BC_MIN(count, BC_KEYDIR_CANDIDATES); i++) {

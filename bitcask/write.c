@@ -321,12 +321,12 @@ int bitcask_clear(bitcask *db, uint32_t flags)
     /* A merge that is running would commit what was cleared. */
     if (result == BITCASK_OK)
         result = bc_merger_lock(&db->merger, true);
-    if (result != BITCASK_OK)
-        return result;
-    result = bc_log_clear(&db->log, &clear);
-    bc_merger_unlock(&db->merger);
-    bc_filetable_reclaim(&db->files);
-    bc_upkeep_inline(&db->upkeep);
+    if (result == BITCASK_OK) {
+        result = bc_log_clear(&db->log, &clear);
+        bc_merger_unlock(&db->merger);
+        bc_filetable_reclaim(&db->files);
+        bc_upkeep_inline(&db->upkeep);
+    }
     bc_pins_return(db->pins, call);
     return result;
 }
