@@ -56,7 +56,7 @@ struct bc_merger {
 
     pthread_mutex_t mutex; /* merge */
     atomic_bool held;
-    pthread_t holder; /* while held */
+    _Atomic(pthread_t) holder; /* while held */
     /* Read by anybody, for statistics. */
     _Atomic uint64_t steps, failures, bytes_in, bytes_read, bytes_out, tombstones_dropped, expired, evicted;
     _Atomic uint64_t running_total, running_done; /* bytes of the inputs of the running step; 0: none */
@@ -90,8 +90,8 @@ struct bc_merge_wish {
     void *go_on_arg;
 };
 
-/* Under the merge lock. Adds to *done what it did. OK; or nothing changed: CORRUPT (an input is damaged: barred from automatic
- * merges, and reported), IO, NO_SPACE, NO_MEMORY, CANCELLED, POISONED. */
+/* Under the merge lock. Adds to *done what it did; it may have taken fewer files. OK; or nothing changed: CORRUPT (an input is
+ * damaged: barred from automatic merges, and reported), IO, NO_SPACE, NO_MEMORY, CANCELLED, POISONED. */
 int bc_merge_step(struct bc_merger *, const struct bc_merge_wish *, struct bc_merge_done *done) bc_must_check;
 
 #endif

@@ -201,6 +201,8 @@ static int write_tombstone(struct bc_merge_step *s, const struct bc_merge_doubt 
     struct bc_record r;
     uint64_t offset;
     int result = bc_merge_fetch_head(s, &s->inputs[d->input], (uint64_t)d->offset * 8, &r, key);
+    if (result == BITCASK_CORRUPT)
+        atomic_store(&s->inputs[d->input].file->barred, true);
     if (result != BITCASK_OK || is_kept(kept, key, r.key_size))
         return result;
     struct bc_record tombstone = {.type = BC_RECORD_TOMBSTONE, .sequence = r.sequence, .key_size = r.key_size};

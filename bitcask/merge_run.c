@@ -58,7 +58,8 @@ struct gathering {
     struct bc_merge_candidate *list;
     size_t count, capacity;
     struct bc_merge_totals totals;
-    uint64_t next_sequence, oldest; /* lowest sequence of all files, and the second lowest */
+    uint64_t next_sequence;
+    uint64_t lowest, second; /* of all files' lowest sequences */
     int64_t now_ms;
 };
 
@@ -69,8 +70,12 @@ static int gather(struct bc_file *f, void *arg)
     uint64_t min_sequence = atomic_load(&f->min_sequence), live_keys = atomic_load(&f->live_keys);
     g->totals.records += records;
     g->totals.live += live;
-    if (min_sequence != 0)
-        g->oldest = BC_MIN(g->oldest, min_sequence);
+    if (min_sequence != 0 && min_sequence < g->lowest) {
+        g->second = g->lowest;
+        g->lowest = min_sequence;
+    } else if (min_sequence != 0) {
+        g->second = BC_MIN(g->second, min_sequence);
+    }
     if (atomic_load(&f->state) != BC_FILE_SEALED)
         return 0;
     if (g->count == g->capacity) {
@@ -99,15 +104,21 @@ static int gather(struct bc_file *f, void *arg)
 
 int bc_merge_candidates(struct bc_merger *m, struct bc_merge_candidate **ret, size_t *ret_count, struct bc_merge_totals *totals)
 {
-    struct gathering g = {
-        .m = m, .next_sequence = bc_log_sequence(m->log), .oldest = UINT64_MAX, .now_ms = bc_clock_now(m->clock)};
+    struct gathering g = {.m = m,
+                          .next_sequence = bc_log_sequence(m->log),
+                          .lowest = UINT64_MAX,
+                          .second = UINT64_MAX,
+                          .now_ms = bc_clock_now(m->clock)};
     int result = bc_filetable_each(m->files, gather, &g);
     if (result != BITCASK_OK) {
         bc_free(m->allocator, g.list);
         return result;
     }
-    for (size_t i = 0; i < g.count; i++)
-        g.list[i].oldest = atomic_load(&((struct bc_file *)g.list[i].file)->min_sequence) <= g.oldest;
+    for (size_t i = 0; i < g.count; i++) {
+        const struct bc_file *f = g.list[i].file;
+        uint64_t others = atomic_load(&f->min_sequence) == g.lowest ? g.second : g.lowest;
+        g.list[i].oldest = atomic_load(&f->max_sequence) < others;
+    }
     struct bc_merge_policy policy = bc_merge_policy_of(m);
     bc_merge_judge(&policy, g.list, g.count, &g.totals);
     *ret = g.list;
@@ -123,7 +134,9 @@ struct running {
     const struct bc_merge_order *order;
     struct bc_merge_done *done;
     uint64_t before, total; /* bytes of inputs, for progress */
-    bool damaged;
+    size_t inputs_max;      /* of a step: as many as there are descriptors for */
+    bool damaged;           /* some file, so far */
+    bool newly_damaged;     /* in this round: what was to be merged along with it is still to come */
     struct bc_merge_candidate *list;
     size_t count;
 };
@@ -152,7 +165,7 @@ static bool is_wanted(const struct running *r, const struct bc_merge_candidate *
     uint64_t dead = c->records - c->live, link = ((struct bc_file *)c->file)->kind == BC_DATA_KIND_LOG ? LINK_FOOTPRINT : 0;
     if (!is_ordered(r->order, c->id) || (round > 0 && c->barred))
         return false;
-    return dead > link || c->expired || (r->order->ids != NULL && round == 0);
+    return dead > link || c->expired || r->order->ids != NULL;
 }
 
 static int by_age(const void *a, const void *b)
@@ -166,10 +179,13 @@ static int by_age(const void *a, const void *b)
 static int step(struct running *r, struct bc_file **files, size_t count, uint64_t bytes)
 {
     struct bc_merge_wish wish = {.files = files, .count = count, .thorough = true, .go_on = go_on, .go_on_arg = r};
+    uint64_t before = r->done->files_in;
     int result = bc_merge_step(r->m, &wish, r->done);
     r->before += bytes;
+    if (result == BITCASK_OK && r->done->files_in - before < count)
+        r->inputs_max = BC_MAX(r->done->files_in - before, 1);
     if (result == BITCASK_CORRUPT)
-        r->damaged = true;
+        r->damaged = r->newly_damaged = true;
     return result == BITCASK_CORRUPT ? BITCASK_OK : result;
 }
 
@@ -188,7 +204,7 @@ static int round_of_all(struct running *r, unsigned round)
         const struct bc_merge_candidate *c = &r->list[i];
         if (!is_wanted(r, c, round))
             continue;
-        if (count > 0 && (live + c->live > output_max || count == BC_MERGE_INPUTS_MAX)) {
+        if (count > 0 && (live + c->live > output_max || count >= r->inputs_max)) {
             result = step(r, files, count, bytes);
             live = bytes = count = 0;
         }
@@ -203,7 +219,7 @@ static int round_of_policy(struct running *r, const struct bc_merge_totals *tota
 {
     struct bc_file *files[BC_MERGE_INPUTS_MAX];
     struct bc_merge_policy policy = bc_merge_policy_of(r->m);
-    size_t count = bc_merge_choose(&policy, r->list, r->count, totals, BC_MERGE_INPUTS_MAX);
+    size_t count = bc_merge_choose(&policy, r->list, r->count, totals, r->inputs_max);
     uint64_t bytes = 0;
     for (size_t i = 0; i < count; i++) {
         files[i] = r->list[i].file;
@@ -230,9 +246,10 @@ static int run_rounds(struct running *r)
 {
     unsigned rounds = r->order->by_policy ? UINT32_MAX : r->order->ids != NULL ? 1 : ROUNDS_MAX;
     int result = BITCASK_OK;
-    for (unsigned round = 0; round < rounds && result == BITCASK_OK; round++) {
+    for (unsigned round = 0; (round < rounds || r->newly_damaged) && result == BITCASK_OK; round++) {
         struct bc_merge_totals totals;
         uint64_t files = r->done->files_in;
+        r->newly_damaged = false;
         result = bc_merge_candidates(r->m, &r->list, &r->count, &totals);
         if (result != BITCASK_OK)
             return result;
@@ -241,7 +258,7 @@ static int run_rounds(struct running *r)
         if (result == BITCASK_OK)
             result = r->order->by_policy ? round_of_policy(r, &totals) : round_of_all(r, round);
         bc_free(r->m->allocator, r->list);
-        if (r->done->files_in == files)
+        if (r->done->files_in == files && !r->newly_damaged)
             break;
     }
     return result == BITCASK_OK && r->damaged
@@ -250,18 +267,42 @@ static int run_rounds(struct running *r)
                : result;
 }
 
+/* What has expired is dead. */
+static void sweep_all(struct running *r)
+{
+    uint64_t position = 0, expired;
+    bool ended = false;
+    while (!ended && !bc_merge_pace_interrupted(&r->m->pace)) {
+        ended = bc_merge_sweep(r->m, &position, &expired);
+        r->done->expired += expired;
+    }
+}
+
+/* What is dead in the active file goes, too. On a full disk there is no room for the file to go on in until the others were
+ * merged. */
+static int run_over_all(struct running *r)
+{
+    sweep_all(r);
+    int rolled = bc_log_roll(r->m->log), result = BITCASK_OK;
+    if (rolled != BITCASK_OK && rolled != BITCASK_NO_SPACE)
+        return rolled;
+    result = run_rounds(r);
+    if (rolled != BITCASK_NO_SPACE || result != BITCASK_OK)
+        return result;
+    bc_filetable_reclaim(r->m->files);
+    rolled = bc_log_roll(r->m->log);
+    return rolled == BITCASK_OK ? run_rounds(r) : rolled;
+}
+
 int bc_merge_run(struct bc_merger *m, const struct bc_merge_order *order, struct bc_merge_done *done)
 {
-    struct running r = {.m = m, .order = order, .done = done};
+    struct running r = {.m = m, .order = order, .done = done, .inputs_max = BC_MERGE_INPUTS_MAX};
     int result = bc_merger_lock(m, false);
     if (result != BITCASK_OK)
         return result;
     /* The file that the next write would go on in may be an input now. */
     bc_log_forget_resumable(m->log);
-    if (!order->by_policy && order->ids == NULL)
-        result = bc_log_roll(m->log);
-    if (result == BITCASK_OK)
-        result = run_rounds(&r);
+    result = !order->by_policy && order->ids == NULL ? run_over_all(&r) : run_rounds(&r);
     bc_merger_unlock(m);
     if (result == BITCASK_OK && order->progress != NULL)
         (void)order->progress("merge", r.total, r.total, order->progress_ctx);
