@@ -135,6 +135,7 @@ struct running {
     struct bc_merge_done *done;
     uint64_t before, total; /* bytes of inputs, for progress */
     size_t inputs_max;      /* of a step: as many as there are descriptors for */
+    bool spent_only;        /* files without a live record: what goes on a full disk */
     bool damaged;           /* some file, so far */
     bool newly_damaged;     /* in this round: what was to be merged along with it is still to come */
     struct bc_merge_candidate *list;
@@ -163,7 +164,7 @@ static bool is_ordered(const struct bc_merge_order *o, uint64_t id)
 static bool is_wanted(const struct running *r, const struct bc_merge_candidate *c, unsigned round)
 {
     uint64_t dead = c->records - c->live, link = ((struct bc_file *)c->file)->kind == BC_DATA_KIND_LOG ? LINK_FOOTPRINT : 0;
-    if (!is_ordered(r->order, c->id) || (round > 0 && c->barred))
+    if (!is_ordered(r->order, c->id) || (round > 0 && c->barred) || (r->spent_only && c->live > 0))
         return false;
     return dead > link || c->expired || r->order->ids != NULL;
 }
@@ -287,9 +288,14 @@ static int run_over_all(struct running *r)
     if (rolled != BITCASK_OK && rolled != BITCASK_NO_SPACE)
         return rolled;
     result = run_rounds(r);
-    if (rolled != BITCASK_NO_SPACE || result != BITCASK_OK)
+    if (rolled == BITCASK_OK && result != BITCASK_NO_SPACE)
         return result;
-    bc_filetable_reclaim(r->m->files);
+    uint64_t files = r->done->files_in;
+    r->spent_only = true;
+    int freed = run_rounds(r);
+    r->spent_only = false;
+    if (freed != BITCASK_OK || (r->done->files_in == files && result != BITCASK_OK))
+        return result != BITCASK_OK ? result : freed;
     rolled = bc_log_roll(r->m->log);
     return rolled == BITCASK_OK ? run_rounds(r) : rolled;
 }

@@ -72,22 +72,22 @@ START_TEST(test_stays_below_max_bytes_and_gives_up_the_oldest_first)
     const char *path = store_path();
     bitcask_options o = evicting(_i);
     bitcask *db = store_open(path, &o);
-    write_stream(db, 0, 4000, 0);
+    write_stream(db, 0, 2500, 0);
     wait_for(db, below);
     ck_assert_int_eq(bitcask_set(db, "max_bytes", "off"), BITCASK_OK);
     /* What was under way ends. */
     ck_assert_int_eq(bc_merger_lock(&db->merger, false), BITCASK_OK);
     bc_merger_unlock(&db->merger);
     bitcask_stats s = merging_stats(db);
-    unsigned first = first_present(db, 0, 4000);
-    ck_assert_uint_gt(first, 2500);
-    ck_assert_uint_lt(first, 3700); /* nor more than it has to */
+    unsigned first = first_present(db, 0, 2500);
+    ck_assert_uint_gt(first, 1200);
+    ck_assert_uint_lt(first, 2200); /* nor more than it has to */
     ck_assert_uint_eq(s.evictions, first);
-    ck_assert_uint_eq(s.keys, 4000 - first);
+    ck_assert_uint_eq(s.keys, 2500 - first);
     store_close(db);
     o.flags |= BITCASK_OPEN_NO_MERGE;
     db = store_open(path, &o);
-    ck_assert_uint_eq(first_present(db, 0, 4000), first);
+    ck_assert_uint_eq(first_present(db, 0, 2500), first);
     store_close(db);
 }
 END_TEST
@@ -99,12 +99,12 @@ START_TEST(test_keys_that_are_read_stay)
     bitcask *db = store_open(path, &o);
     for (unsigned i = 0; i < 20; i++)
         ck_assert_int_eq(store_put_number(db, i, 1, SIZE), BITCASK_OK);
-    write_stream(db, 100, 4000, 20);
-    ck_assert_uint_gt(merging_stats(db).evictions, 2000);
+    write_stream(db, 100, 2500, 20);
+    ck_assert_uint_gt(merging_stats(db).evictions, 1000);
     for (unsigned i = 0; i < 20; i++)
         ck_assert_int_eq(store_check_number(db, i, 1, SIZE), 0);
     /* Not for ever: once nobody reads them they go as well. */
-    write_stream(db, 10000, 4000, 0);
+    write_stream(db, 10000, 2500, 0);
     unsigned left = 0;
     for (unsigned i = 0; i < 20; i++)
         left += store_check_number(db, i, 1, SIZE) == 0;
@@ -146,14 +146,14 @@ static void check_versions(bitcask *db, const unsigned *version, unsigned count)
 
 START_TEST(test_evicted_key_never_shows_an_older_version)
 {
-    enum { COUNT = 6000 };
+    enum { COUNT = 5000 };
     const char *path = store_path(), *name;
     bitcask_options o = evicting(_i);
     bitcask *db = store_open(path, &o);
     static unsigned version[COUNT];
     unsigned x = 7;
     memset(version, 0, sizeof version);
-    for (unsigned n = 0; n < 20000; n++) {
+    for (unsigned n = 0; n < 12000; n++) {
         x = x * 1664525U + 1013904223U;
         unsigned i = (x >> 8) % COUNT;
         ck_assert_int_eq(store_put_number(db, i, ++version[i], 300), BITCASK_OK);
