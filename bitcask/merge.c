@@ -78,14 +78,12 @@ static int open_input(struct bc_merge_step *s, struct bc_file *f, int *ret_fd)
     return result;
 }
 
+/* After a commit their files may be gone: only the descriptors are the step's own. */
 static void close_inputs(struct bc_merge_step *s, size_t down_to)
 {
     const struct bc_io *io = s->m->dir->io;
-    while (s->input_count > down_to) {
-        struct bc_merge_input *in = &s->inputs[--s->input_count];
-        io->close(io->ctx, in->fd);
-        s->total -= atomic_load(&in->file->end);
-    }
+    while (s->input_count > down_to)
+        io->close(io->ctx, s->inputs[--s->input_count].fd);
 }
 
 /* Where there are too few descriptors for all of them it takes fewer: any choice of inputs is as good as another. */
@@ -104,7 +102,6 @@ static int open_inputs(struct bc_merge_step *s)
         if (result != BITCASK_OK)
             return result;
         s->inputs[s->input_count++] = (struct bc_merge_input){.file = w->files[i], .fd = fd};
-        s->total += atomic_load(&w->files[i]->end);
     }
     return BITCASK_OK;
 }
@@ -247,6 +244,8 @@ static void remove_inputs(struct bc_merge_step *s)
 static int prepare(struct bc_merge_step *s)
 {
     int result = open_inputs(s);
+    for (size_t i = 0; i < s->input_count; i++)
+        s->total += atomic_load(&s->inputs[i].file->end);
     if (result == BITCASK_OK)
         result = check_space(s);
     if (result == BITCASK_OK)

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bitcask/keydir_shard.h"
 #include "test/support/merging.h"
 
 #define LATER 4000000000000 /* an expiry that no test sees pass */
@@ -359,6 +360,71 @@ START_TEST(test_full_merge_takes_expired_keys_along)
     store_expect(db, "goes", NULL);
     store_close(db);
     ck_assert_uint_eq(merging_count(path).puts, 1);
+}
+END_TEST
+
+struct hashed {
+    uint64_t hash;
+    unsigned number;
+};
+
+static int by_hash(const void *a, const void *b)
+{
+    const struct hashed *x = a, *y = b;
+    return x->hash < y->hash ? -1 : x->hash > y->hash;
+}
+
+/* Two keys that the KeyDir takes for one but for their bytes: the same shard, the same tag. */
+static bool find_twins(bitcask *db, char first[16], char second[16])
+{
+    enum { TRIED = 1 << 20 };
+    struct hashed *all = malloc(TRIED * sizeof *all);
+    bool found = false;
+    ck_assert_ptr_nonnull(all);
+    for (unsigned i = 0; i < TRIED; i++) {
+        char key[16];
+        size_t size = (size_t)by_key(i, key);
+        uint64_t hash = bc_keydir_hash(db->keydir, key, size);
+        all[i] = (struct hashed){(uint64_t)bc_keydir_shard(db->keydir, hash) << 32 | bc_tag_of(hash), i};
+    }
+    qsort(all, TRIED, sizeof *all, by_hash);
+    for (unsigned i = 1; i < TRIED && !found; i++) {
+        found = all[i].hash == all[i - 1].hash;
+        (void)by_key(all[i - 1].number, first);
+        (void)by_key(all[i].number, second);
+    }
+    free(all);
+    return found;
+}
+
+/* What stands in the KeyDir for another key says nothing about this one. */
+START_TEST(test_keys_that_look_the_same_in_the_keydir)
+{
+    const char *path = store_path();
+    bitcask_options o = merging_options(_i);
+    bitcask *db = store_open(path, &o);
+    char a[16], b[16];
+    ck_assert(find_twins(db, a, b)); /* chance of failure: e^-16 */
+    ck_assert_int_eq(store_put(db, a, "a1"), BITCASK_OK);
+    ck_assert_int_eq(store_put(db, b, "b1"), BITCASK_OK);
+    uint64_t first = merging_seal(db);
+    ck_assert_int_eq(delete (db, b), BITCASK_OK);
+    uint64_t second = merging_seal(db);
+    bitcask_merge_result r = BITCASK_MERGE_RESULT_INIT;
+    ck_assert_int_eq(merging_file(db, second, &r), BITCASK_OK);
+    ck_assert_uint_eq(r.tombstones_kept, 1);
+    store_expect(db, a, "a1");
+    store_expect(db, b, NULL);
+    /* Both alive, one of them moves. */
+    ck_assert_int_eq(store_put(db, b, "b2"), BITCASK_OK);
+    merging_seal(db);
+    ck_assert_int_eq(merging_file(db, first, NULL), BITCASK_OK);
+    for (int again = 0; again < 2; again++) {
+        store_expect(db, a, "a1");
+        store_expect(db, b, "b2");
+        db = reopen_by_scan(db, path, &o);
+    }
+    store_close(db);
 }
 END_TEST
 
@@ -1046,6 +1112,7 @@ Suite *bc_suite(void)
     store_add_test(t, test_expired_put_that_merge_finds_hides_older_versions);
     store_add_test(t, test_one_tombstone_for_many_expired_puts_of_a_key);
     store_add_test(t, test_full_merge_takes_expired_keys_along);
+    store_add_test(t, test_keys_that_look_the_same_in_the_keydir);
     store_add_test(t, test_empty_store_and_store_of_tombstones_only);
     store_add_test(t, test_large_records);
     store_add_test(t, test_policy_merge_ends_where_tombstones_must_stay);
