@@ -122,6 +122,14 @@ static void keep_all(struct bc_merge_step *s, const struct other *o)
         s->doubts[i].keep |= s->doubts[i].sequence > o->min_sequence;
 }
 
+static bool make_hint(struct bc_merger *m, const struct other *o)
+{
+    pthread_mutex_lock(&m->files->hints);
+    int result = bc_hint_build(m->dir, m->allocator, &m->files->store, &o->name, o->end, NULL);
+    pthread_mutex_unlock(&m->files->hints);
+    return result == BITCASK_OK;
+}
+
 static int ask_file(struct bc_merge_step *s, const struct other *o)
 {
     struct bc_merger *m = s->m;
@@ -129,7 +137,7 @@ static int ask_file(struct bc_merge_step *s, const struct other *o)
     bool valid = false;
     int result = BITCASK_OK;
     for (unsigned attempt = 0; attempt < 2 && result == BITCASK_OK && !valid && o->sealed; attempt++) {
-        if (attempt > 0 && bc_hint_build(m->dir, m->allocator, &m->files->store, &o->name, o->end, NULL) != BITCASK_OK)
+        if (attempt > 0 && !make_hint(m, o))
             break;
         result = bc_hint_read(m->dir, m->allocator, &o->name, o->end, ask_entries, s, &header, &valid);
     }
