@@ -93,7 +93,8 @@ void bc_merge_judge(const struct bc_merge_policy *p, struct bc_merge_candidate *
         if (!c[i].barred)
             c[i].reasons |= thresholds(p, &c[i], small >= SMALL_FILES_MIN);
     uint64_t wanted = excess(p, t);
-    qsort(c, count, sizeof *c, by_score);
+    if (count > 0)
+        qsort(c, count, sizeof *c, by_score);
     for (size_t i = 0; i < count && wanted > 0; i++) {
         uint64_t won = gain(&c[i]);
         if (c[i].barred || won == 0)
@@ -112,7 +113,8 @@ size_t bc_merge_choose(const struct bc_merge_policy *p, struct bc_merge_candidat
                        const struct bc_merge_totals *t, size_t max)
 {
     (void)t;
-    qsort(c, count, sizeof *c, by_score);
+    if (count > 0)
+        qsort(c, count, sizeof *c, by_score);
     size_t chosen = 0;
     uint64_t live = 0, size = 0;
     for (size_t i = 0; i < count && chosen < max; i++) {

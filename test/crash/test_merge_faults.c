@@ -110,6 +110,39 @@ START_TEST(test_failed_commit_unlinks_nothing)
 }
 END_TEST
 
+/* A durable record is judged dead by the word of one that is not durable: an overwrite, a delete, an expiry. It may go only
+ * after the log is synced. Only the file that holds it is merged, so that nothing else syncs. */
+START_TEST(test_nothing_leaves_on_the_word_of_what_is_not_durable)
+{
+    static const enum world_kind words[] = {WORLD_PUT, WORLD_DELETE, WORLD_EXPIRE, WORLD_TOUCH, WORLD_BATCH};
+    for (size_t i = 0; i < BC_ARRAY_SIZE(words); i++) {
+        struct world *w = world_new(simdisk_new(1), flags_of(_i));
+        static const struct world_operation durable[] = {
+            {WORLD_PUT_SYNC, 2}, {WORLD_PUT_SYNC, 3}, {WORLD_PUT_SYNC, 4}, {WORLD_PUT_SYNC, 7}};
+        ck_assert_int_eq(world_open(w), BITCASK_OK);
+        apply(w, durable, BC_ARRAY_SIZE(durable));
+        uint64_t id = w->db->log.active->name.id;
+        ck_assert_int_eq(bc_log_roll(&w->db->log), BITCASK_OK);
+        const struct world_operation word = {words[i], 2};
+        apply(w, &word, 1);
+        bitcask_merge_options o = BITCASK_MERGE_OPTIONS_INIT;
+        o.files = &id;
+        o.file_count = 1;
+        ck_assert_int_eq(bitcask_merge(w->db, &o, NULL), BITCASK_OK);
+        unsigned states = simdisk_crash_states(w->disk);
+        for (unsigned state = 0; state < states; state++) {
+            struct world *after = world_fork(w, simdisk_clone(w->disk));
+            simdisk_crash_apply(after->disk, state);
+            ck_assert_int_eq(world_open(after), BITCASK_OK);
+            check(after, w->durable, world_kind_name(words[i]));
+            ck_assert_int_eq(world_close(after), BITCASK_OK);
+            world_free(after);
+        }
+        end(w);
+    }
+}
+END_TEST
+
 /* ---- after the commit ---- */
 
 static struct {
@@ -280,6 +313,7 @@ Suite *bc_suite(void)
     TCase *t = tcase_create("faults");
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, test_failed_commit_unlinks_nothing, 0, 2);
+    tcase_add_loop_test(t, test_nothing_leaves_on_the_word_of_what_is_not_durable, 0, 2);
     tcase_add_loop_test(t, test_moves_run_to_their_end_without_memory, 0, 2);
     tcase_add_loop_test(t, test_full_disk_is_emptied_by_a_merge, 0, 2);
     tcase_add_loop_test(t, test_no_space_in_the_middle, 0, 2);
