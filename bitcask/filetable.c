@@ -17,7 +17,8 @@ int bc_filetable_init(struct bc_filetable *t, const struct bc_directory *dir, co
     t->store = *store;
     t->mapped = mapped;
     t->budget = budget;
-    if (pthread_rwlock_init(&t->main, NULL) != 0 || pthread_mutex_init(&t->cache, NULL) != 0)
+    if (pthread_rwlock_init(&t->main, NULL) != 0 || pthread_mutex_init(&t->cache, NULL) != 0 ||
+        pthread_mutex_init(&t->hints, NULL) != 0)
         return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "cannot make a lock");
     return BITCASK_OK;
 }
@@ -45,6 +46,7 @@ void bc_filetable_free(struct bc_filetable *t, bool forked)
     for (size_t i = 0; i < BC_ARRAY_SIZE(t->blocks); i++)
         bc_free(t->allocator, (void *)atomic_load(&t->blocks[i]));
     pthread_rwlock_destroy(&t->main);
+    pthread_mutex_destroy(&t->hints);
     pthread_mutex_destroy(&t->cache);
 }
 

@@ -76,6 +76,10 @@ struct bc_filetable {
     _Atomic uint32_t used; /* changed under main: indices below it have been given out; freed ones hold NULL */
     uint32_t free_indices;
 
+    /* One thread builds the hint file of a sealed file: both would write under the same temporary name. Held across that I/O,
+     * nothing is taken under it. */
+    pthread_mutex_t hints;
+
     pthread_mutex_t cache;
     uint32_t open_count, hand;
     struct bc_handle *retired;

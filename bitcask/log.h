@@ -131,6 +131,8 @@ int bc_log_new_name(struct bc_log *, struct bc_file_name *ret) bc_must_check;
 int bc_log_roll(struct bc_log *) bc_must_check;
 /* The file that the first write would go on in stays sealed for good. */
 void bc_log_forget_resumable(struct bc_log *);
+/* The same if it is this one. Returns whether the file is sealed: false if a write goes on in it already. */
+bool bc_log_keep_sealed(struct bc_log *, struct bc_file *);
 /* Under wal: switches to the prepared file. */
 int bc_log_rotate(struct bc_log *) bc_must_check;
 /* Holding the sync token (log_sync.c): the MANIFEST seals the full file, which was synced. */

@@ -334,6 +334,19 @@ void bc_log_forget_resumable(struct bc_log *log)
     pthread_mutex_unlock(&log->making);
 }
 
+bool bc_log_keep_sealed(struct bc_log *log, struct bc_file *f)
+{
+    /* Who goes on in it holds making until it is active. */
+    pthread_mutex_lock(&log->making);
+    bc_log_lock(log);
+    if (log->resumable == f)
+        log->resumable = NULL;
+    bool sealed = atomic_load(&f->state) == BC_FILE_SEALED;
+    bc_log_unlock(log);
+    pthread_mutex_unlock(&log->making);
+    return sealed;
+}
+
 /* ---- clear ---- */
 
 /* Under wal, with the new MANIFEST durable: from here on the store is the new file. */

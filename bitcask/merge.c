@@ -1,6 +1,7 @@
 /* One merge step, from its inputs to its commit, and what follows it. The order is the promise: see merge.h. */
 #include "bitcask/merge.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "bitcask/error.h"
@@ -10,6 +11,8 @@
 
 /* Left to everybody else on a file system that a step fills. */
 #define FREE_SPACE_MIN (16ULL << 20)
+/* Descriptors for the output, hint files and the MANIFEST, where there are too few for all inputs. */
+#define DESCRIPTORS_SPARE 8U
 
 int bc_merger_init(struct bc_merger *m, const struct bc_directory *dir, const bitcask_allocator *a, struct bc_filetable *files,
                    struct bc_keydir *keydir, struct bc_log *log, struct bc_manifest_keeper *manifest, struct bc_health *health,
@@ -59,18 +62,48 @@ void bc_merger_unlock(struct bc_merger *m)
 
 /* ---- inputs ---- */
 
+static bool too_few_descriptors(int result)
+{
+    int error = bitcask_last_error()->sys_errno;
+    return result == BITCASK_IO && (error == EMFILE || error == ENFILE);
+}
+
+static int open_input(struct bc_merge_step *s, struct bc_file *f, int *ret_fd)
+{
+    struct bc_merger *m = s->m;
+    struct bc_io_stat st;
+    int result = bc_datafile_open(m->dir, &m->files->store, &f->name, 0, ret_fd, &st);
+    if (too_few_descriptors(result) && bc_filetable_shrink(m->files))
+        result = bc_datafile_open(m->dir, &m->files->store, &f->name, 0, ret_fd, &st);
+    if (result == BITCASK_CORRUPT)
+        atomic_store(&f->barred, true);
+    return result;
+}
+
+/* After a commit their files may be gone: only the descriptors are the step's own. */
+static void close_inputs(struct bc_merge_step *s, size_t down_to)
+{
+    const struct bc_io *io = s->m->dir->io;
+    while (s->input_count > down_to)
+        io->close(io->ctx, s->inputs[--s->input_count].fd);
+}
+
+/* Where there are too few descriptors for all of them it takes fewer: any choice of inputs is as good as another. */
 static int open_inputs(struct bc_merge_step *s)
 {
     const struct bc_merge_wish *w = s->wish;
     for (size_t i = 0; i < w->count; i++) {
-        struct bc_merge_input *in = &s->inputs[i];
-        struct bc_io_stat st;
-        *in = (struct bc_merge_input){.file = w->files[i], .fd = -1};
-        int result = bc_datafile_open(s->m->dir, &s->m->files->store, &in->file->name, 0, &in->fd, &st);
+        int fd;
+        if (!bc_log_keep_sealed(s->m->log, w->files[i]))
+            continue;
+        int result = open_input(s, w->files[i], &fd);
+        if (too_few_descriptors(result) && s->input_count > DESCRIPTORS_SPARE) {
+            close_inputs(s, s->input_count - DESCRIPTORS_SPARE);
+            return BITCASK_OK;
+        }
         if (result != BITCASK_OK)
             return result;
-        s->input_count = i + 1;
-        s->total += atomic_load(&in->file->end);
+        s->inputs[s->input_count++] = (struct bc_merge_input){.file = w->files[i], .fd = fd};
     }
     return BITCASK_OK;
 }
@@ -229,7 +262,7 @@ static void remove_inputs(struct bc_merge_step *s)
         uint64_t live = atomic_load(&f->live_keys);
         if (live == 0) {
             bc_filetable_remove(s->m->files, f);
-        } else if (!bc_merge_pace_interrupted(&s->m->pace)) {
+        } else {
             char name[BC_NAME_SIZE];
             bc_data_name(name, f->name.id);
             bc_log_line(s->m->health, BITCASK_LOG_ERROR, "%s: %llu live records were left in it by a merge: it is kept open",
@@ -243,12 +276,16 @@ static void remove_inputs(struct bc_merge_step *s)
 static int prepare(struct bc_merge_step *s)
 {
     int result = open_inputs(s);
+    for (size_t i = 0; i < s->input_count; i++)
+        s->total += atomic_load(&s->inputs[i].file->end);
     if (result == BITCASK_OK)
         result = check_space(s);
     if (result == BITCASK_OK)
         result = read_inputs(s);
     if (result == BITCASK_OK)
         result = bc_merge_settle(s);
+    if (result == BITCASK_OK)
+        result = bc_merge_spend_rest(s);
     if (result == BITCASK_OK)
         result = finish_output(s);
     if (result == BITCASK_OK)
@@ -319,8 +356,7 @@ static int run(struct bc_merge_step *s, struct bc_merge_done *done)
         atomic_fetch_add(&m->failures, 1);
         bc_log_failure(m->health, result == BITCASK_CORRUPT ? BITCASK_LOG_ERROR : BITCASK_LOG_WARN, "merge");
     }
-    for (size_t i = 0; i < s->input_count; i++)
-        m->dir->io->close(m->dir->io->ctx, s->inputs[i].fd);
+    close_inputs(s, 0);
     if (s->making)
         bc_merge_output_close(&s->out);
     bc_free(m->allocator, s->moves);

@@ -89,8 +89,8 @@ struct bc_merge_wish {
     void *go_on_arg;
 };
 
-/* Under the merge lock. Adds to *done what it did. OK; or nothing changed: CORRUPT (an input is damaged: barred from automatic
- * merges, and reported), IO, NO_SPACE, NO_MEMORY, CANCELLED, POISONED. */
+/* Under the merge lock. Adds to *done what it did; it may have taken fewer files. OK; or nothing changed: CORRUPT (an input is
+ * damaged: barred from automatic merges, and reported), IO, NO_SPACE, NO_MEMORY, CANCELLED, POISONED. */
 int bc_merge_step(struct bc_merger *, const struct bc_merge_wish *, struct bc_merge_done *done) bc_must_check;
 
 #endif

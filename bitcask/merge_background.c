@@ -46,7 +46,8 @@ static bool in_window(const struct bc_merger *m)
 
 int64_t bc_merge_background_due(const struct bc_merger *m)
 {
-    if (!atomic_load(&m->settings.automatic))
+    /* Who ends a pause wakes the thread. */
+    if (!atomic_load(&m->settings.automatic) || atomic_load(&m->pace.paused) || bc_health_poisoned(m->health))
         return -1;
     int64_t due = BC_MIN(m->next_look_ms, m->next_sweep_ms) - now_of(m);
     return BC_MAX(due, 1);
@@ -65,11 +66,27 @@ static void back_off(struct bc_merger *m, int result)
 
 /* ---- the sweep of expired keys ---- */
 
+struct losing {
+    struct bc_merger *m;
+    uint64_t count;
+};
+
 static void lose(const struct bc_entry *e, void *arg)
 {
-    struct bc_merger *m = arg;
-    bc_file_lose(bc_filetable_get(m->files, e->file), e->footprint, true);
-    atomic_fetch_add_explicit(&m->expired, 1, memory_order_relaxed);
+    struct losing *l = arg;
+    bc_file_lose(bc_filetable_get(l->m->files, e->file), e->footprint, true);
+    l->count++;
+}
+
+bool bc_merge_sweep(struct bc_merger *m, uint64_t *position, uint64_t *ret_expired)
+{
+    struct losing l = {.m = m};
+    unsigned pin = bc_pins_enter_background(m->files->pins);
+    bool ended = bc_keydir_sweep(m->keydir, position, SWEEP_SLOTS, bc_clock_now(m->clock), lose, &l);
+    bc_pins_leave(m->files->pins, pin);
+    atomic_fetch_add_explicit(&m->expired, l.count, memory_order_relaxed);
+    *ret_expired = l.count;
+    return ended;
 }
 
 static int has_expiring(struct bc_file *f, void *arg)
@@ -87,10 +104,8 @@ static void sweep(struct bc_merger *m, int64_t now)
         m->next_sweep_ms = now + (int64_t)atomic_load(&m->settings.check_interval_ms);
         return;
     }
-    unsigned pin = bc_pins_enter_background(m->files->pins);
-    bool ended = bc_keydir_sweep(m->keydir, &m->sweep_position, SWEEP_SLOTS, bc_clock_now(m->clock), lose, m);
-    bc_pins_leave(m->files->pins, pin);
-    if (ended)
+    uint64_t expired;
+    if (bc_merge_sweep(m, &m->sweep_position, &expired))
         m->next_sweep_ms = now + (int64_t)atomic_load(&m->settings.check_interval_ms);
 }
 

@@ -124,6 +124,14 @@ static void keep_all(struct bc_merge_step *s, const struct other *o)
         s->doubts[i].keep |= s->doubts[i].sequence > o->min_sequence;
 }
 
+static bool make_hint(struct bc_merger *m, const struct other *o)
+{
+    pthread_mutex_lock(&m->files->hints);
+    int result = bc_hint_build(m->dir, m->allocator, &m->files->store, &o->name, o->end, NULL);
+    pthread_mutex_unlock(&m->files->hints);
+    return result == BITCASK_OK;
+}
+
 static int ask_file(struct bc_merge_step *s, const struct other *o)
 {
     struct bc_merger *m = s->m;
@@ -131,7 +139,7 @@ static int ask_file(struct bc_merge_step *s, const struct other *o)
     bool valid = false;
     int result = BITCASK_OK;
     for (unsigned attempt = 0; attempt < 2 && result == BITCASK_OK && !valid && o->sealed; attempt++) {
-        if (attempt > 0 && bc_hint_build(m->dir, m->allocator, &m->files->store, &o->name, o->end, NULL) != BITCASK_OK)
+        if (attempt > 0 && !make_hint(m, o))
             break;
         result = bc_hint_read(m->dir, m->allocator, &o->name, o->end, ask_entries, s, &header, &valid);
     }
@@ -203,6 +211,8 @@ static int write_tombstone(struct bc_merge_step *s, const struct bc_merge_doubt 
     struct bc_record r;
     uint64_t offset;
     int result = bc_merge_fetch_head(s, &s->inputs[d->input], (uint64_t)d->offset * 8, &r, key);
+    if (result == BITCASK_CORRUPT)
+        atomic_store(&s->inputs[d->input].file->barred, true);
     if (result != BITCASK_OK || is_kept(kept, key, r.key_size))
         return result;
     struct bc_record tombstone = {.type = BC_RECORD_TOMBSTONE, .sequence = r.sequence, .key_size = r.key_size};

@@ -54,6 +54,8 @@ struct bc_merge_step {
 int bc_merge_read(struct bc_merge_step *, size_t input) bc_must_check;
 /* Tells pace and progress of bytes that were read or written. OK, CANCELLED. */
 int bc_merge_spend(struct bc_merge_step *, uint64_t bytes) bc_must_check;
+/* Tells them what they were not told of yet: every step asks once at least, however small it is. OK, CANCELLED. */
+int bc_merge_spend_rest(struct bc_merge_step *) bc_must_check;
 /* The output, made when the first record needs it. */
 int bc_merge_need_output(struct bc_merge_step *) bc_must_check;
 /* The output's hint learns of a record that was written. OK, NO_SPACE, IO, NO_MEMORY. */
@@ -72,9 +74,10 @@ int bc_merge_settle(struct bc_merge_step *) bc_must_check;
 /* ---- merge_move.c ---- */
 
 int bc_merge_add_move(struct bc_merge_step *, uint64_t hash, uint64_t from, uint64_t to) bc_must_check;
-/* Whether the KeyDir's live count in every input is that of the live records that were met in it. */
+/* Whether the KeyDir's live count in every input is that of the live records that were met in it. OK, CORRUPT: an input, barred
+ * from now on, has another. */
 int bc_merge_account(const struct bc_merge_step *) bc_must_check;
-/* After the commit: the KeyDir learns where its records are now. Runs to its end, or to the end of the handle. */
+/* After the commit: the KeyDir learns where its records are now. Runs to its end. */
 void bc_merge_move_all(struct bc_merge_step *);
 
 #endif

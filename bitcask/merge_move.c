@@ -84,14 +84,16 @@ int bc_merge_account(const struct bc_merge_step *s)
     return result;
 }
 
-/* Without memory for what a snapshot must keep there is nothing to do but to wait: the commit is done. */
+/* Without memory for what a snapshot must keep there is nothing to do but to wait, for memory or for the end of the snapshot:
+ * the commit is done. Who wants the merge to stop waits, too: a move that was left out would let a later step take the record
+ * in the output for a dead one. */
 static enum bc_moved move_or_wait(const struct bc_merge_step *s, uint64_t hash, const struct bc_entry *from,
                                   const struct bc_entry *to, struct bc_entry *ret_was)
 {
     const struct bc_io *io = s->m->dir->io;
     for (;;) {
         enum bc_moved moved = bc_keydir_move(s->m->keydir, hash, from, to, ret_was);
-        if (moved != BC_MOVED_NO_MEMORY || bc_merge_pace_interrupted(&s->m->pace))
+        if (moved != BC_MOVED_NO_MEMORY)
             return moved;
         io->sleep_us(io->ctx, RETRY_US);
     }

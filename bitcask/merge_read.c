@@ -72,10 +72,13 @@ static enum verdict judge(const struct bc_merge_step *s, const struct bc_merge_i
 
 int bc_merge_spend(struct bc_merge_step *s, uint64_t bytes)
 {
-    const struct bc_merge_wish *w = s->wish;
     s->unspent += bytes;
-    if (s->unspent < SPEND_AT)
-        return BITCASK_OK;
+    return s->unspent < SPEND_AT ? BITCASK_OK : bc_merge_spend_rest(s);
+}
+
+int bc_merge_spend_rest(struct bc_merge_step *s)
+{
+    const struct bc_merge_wish *w = s->wish;
     bool go_on = bc_merge_pace_spend(&s->m->pace, s->unspent);
     s->unspent = 0;
     atomic_store_explicit(&s->m->running_done, s->read, memory_order_relaxed);

@@ -8,7 +8,6 @@
 #define ROUNDS_MAX 4U /* what a first round had to keep for the sake of files that it took later */
 #define LINK_FOOTPRINT 56U
 #define ASK_AGAIN 32U /* so many steps later what kept a tombstone may be gone */
-#define SWEEP_SLOTS (64U << 10)
 
 void bc_merge_configure(struct bc_merger *m, const bitcask_options *o)
 {
@@ -123,7 +122,10 @@ struct running {
     const struct bc_merge_order *order;
     struct bc_merge_done *done;
     uint64_t before, total; /* bytes of inputs, for progress */
-    bool damaged;
+    size_t inputs_max;      /* of a step: as many as there are descriptors for */
+    bool spent_only;        /* files without a live record: what goes on a full disk */
+    bool damaged;           /* some file, so far */
+    bool newly_damaged;     /* in this round: what was to be merged along with it is still to come */
     struct bc_merge_candidate *list;
     size_t count;
 };
@@ -150,9 +152,9 @@ static bool is_ordered(const struct bc_merge_order *o, uint64_t id)
 static bool is_wanted(const struct running *r, const struct bc_merge_candidate *c, unsigned round)
 {
     uint64_t dead = c->records - c->live, link = ((struct bc_file *)c->file)->kind == BC_DATA_KIND_LOG ? LINK_FOOTPRINT : 0;
-    if (!is_ordered(r->order, c->id) || (round > 0 && c->barred))
+    if (!is_ordered(r->order, c->id) || (round > 0 && c->barred) || (r->spent_only && c->live > 0))
         return false;
-    return dead > link || c->expired || (r->order->ids != NULL && round == 0);
+    return dead > link || c->expired || r->order->ids != NULL;
 }
 
 static int by_age(const void *a, const void *b)
@@ -166,10 +168,13 @@ static int by_age(const void *a, const void *b)
 static int step(struct running *r, struct bc_file **files, size_t count, uint64_t bytes)
 {
     struct bc_merge_wish wish = {.files = files, .count = count, .thorough = true, .go_on = go_on, .go_on_arg = r};
+    uint64_t before = r->done->files_in;
     int result = bc_merge_step(r->m, &wish, r->done);
     r->before += bytes;
+    if (result == BITCASK_OK && r->done->files_in - before < count)
+        r->inputs_max = BC_MAX(r->done->files_in - before, 1);
     if (result == BITCASK_CORRUPT)
-        r->damaged = true;
+        r->damaged = r->newly_damaged = true;
     return result == BITCASK_CORRUPT ? BITCASK_OK : result;
 }
 
@@ -189,7 +194,7 @@ static int round_of_all(struct running *r, unsigned round)
         const struct bc_merge_candidate *c = &r->list[i];
         if (!is_wanted(r, c, round))
             continue;
-        bool full = live + c->live > output_max || bytes + c->records > 4 * output_max || count == BC_MERGE_INPUTS_MAX;
+        bool full = live + c->live > output_max || bytes + c->records > 4 * output_max || count >= r->inputs_max;
         if (count > 0 && full) {
             result = step(r, files, count, bytes);
             live = bytes = count = 0;
@@ -205,7 +210,7 @@ static int round_of_policy(struct running *r, const struct bc_merge_totals *tota
 {
     struct bc_file *files[BC_MERGE_INPUTS_MAX];
     struct bc_merge_policy policy = bc_merge_policy_of(r->m);
-    size_t count = bc_merge_choose(&policy, r->list, r->count, totals, BC_MERGE_INPUTS_MAX);
+    size_t count = bc_merge_choose(&policy, r->list, r->count, totals, r->inputs_max);
     uint64_t bytes = 0;
     for (size_t i = 0; i < count; i++) {
         files[i] = r->list[i].file;
@@ -213,26 +218,6 @@ static int round_of_policy(struct running *r, const struct bc_merge_totals *tota
     }
     r->total = BC_MAX(r->total, r->before + bytes);
     return count > 0 ? step(r, files, count, bytes) : BITCASK_OK;
-}
-
-/* What expired counts as alive until somebody notices. */
-static void lose(const struct bc_entry *e, void *arg)
-{
-    struct running *r = arg;
-    bc_file_lose(bc_filetable_get(r->m->files, e->file), e->footprint, true);
-    atomic_fetch_add_explicit(&r->m->expired, 1, memory_order_relaxed);
-    r->done->expired++;
-}
-
-static void sweep(struct running *r)
-{
-    uint64_t position = 0;
-    int64_t now_ms = bc_clock_now(r->m->clock);
-    for (bool ended = false; !ended && !bc_merge_pace_interrupted(&r->m->pace);) {
-        unsigned pin = bc_pins_enter(r->m->files->pins);
-        ended = bc_keydir_sweep(r->m->keydir, &position, SWEEP_SLOTS, now_ms, lose, r);
-        bc_pins_leave(r->m->files->pins, pin);
-    }
 }
 
 static int check_ids(const struct running *r)
@@ -252,9 +237,10 @@ static int run_rounds(struct running *r)
 {
     unsigned rounds = r->order->by_policy ? UINT32_MAX : r->order->ids != NULL ? 1 : ROUNDS_MAX;
     int result = BITCASK_OK;
-    for (unsigned round = 0; round < rounds && result == BITCASK_OK; round++) {
+    for (unsigned round = 0; (round < rounds || r->newly_damaged) && result == BITCASK_OK; round++) {
         struct bc_merge_totals totals;
         uint64_t files = r->done->files_in;
+        r->newly_damaged = false;
         result = bc_merge_candidates(r->m, &r->list, &r->count, &totals);
         if (result != BITCASK_OK)
             return result;
@@ -263,7 +249,7 @@ static int run_rounds(struct running *r)
         if (result == BITCASK_OK)
             result = r->order->by_policy ? round_of_policy(r, &totals) : round_of_all(r, round);
         bc_free(r->m->allocator, r->list);
-        if (r->done->files_in == files)
+        if (r->done->files_in == files && !r->newly_damaged)
             break;
     }
     return result == BITCASK_OK && r->damaged
@@ -272,20 +258,47 @@ static int run_rounds(struct running *r)
                : result;
 }
 
+/* What has expired is dead. */
+static void sweep_all(struct running *r)
+{
+    uint64_t position = 0, expired;
+    bool ended = false;
+    while (!ended && !bc_merge_pace_interrupted(&r->m->pace)) {
+        ended = bc_merge_sweep(r->m, &position, &expired);
+        r->done->expired += expired;
+    }
+}
+
+/* What is dead in the active file goes, too. On a full disk there is no room for the file to go on in until the others were
+ * merged. */
+static int run_over_all(struct running *r)
+{
+    sweep_all(r);
+    int rolled = bc_log_roll(r->m->log), result = BITCASK_OK;
+    if (rolled != BITCASK_OK && rolled != BITCASK_NO_SPACE)
+        return rolled;
+    result = run_rounds(r);
+    if (rolled == BITCASK_OK && result != BITCASK_NO_SPACE)
+        return result;
+    uint64_t files = r->done->files_in;
+    r->spent_only = true;
+    int freed = run_rounds(r);
+    r->spent_only = false;
+    if (freed != BITCASK_OK || (r->done->files_in == files && result != BITCASK_OK))
+        return result != BITCASK_OK ? result : freed;
+    rolled = bc_log_roll(r->m->log);
+    return rolled == BITCASK_OK ? run_rounds(r) : rolled;
+}
+
 int bc_merge_run(struct bc_merger *m, const struct bc_merge_order *order, struct bc_merge_done *done)
 {
-    struct running r = {.m = m, .order = order, .done = done};
+    struct running r = {.m = m, .order = order, .done = done, .inputs_max = BC_MERGE_INPUTS_MAX};
     int result = bc_merger_lock(m, false);
     if (result != BITCASK_OK)
         return result;
     /* The file that the next write would go on in may be an input now. */
     bc_log_forget_resumable(m->log);
-    if (!order->by_policy && order->ids == NULL) {
-        sweep(&r);
-        result = bc_log_roll(m->log);
-    }
-    if (result == BITCASK_OK)
-        result = run_rounds(&r);
+    result = !order->by_policy && order->ids == NULL ? run_over_all(&r) : run_rounds(&r);
     bc_merger_unlock(m);
     if (result == BITCASK_OK && order->progress != NULL)
         (void)order->progress("merge", r.total, r.total, order->progress_ctx);

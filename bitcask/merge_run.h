@@ -28,6 +28,10 @@ struct bc_merge_policy bc_merge_policy_of(const struct bc_merger *);
  * held. OK, NO_MEMORY. */
 int bc_merge_candidates(struct bc_merger *, struct bc_merge_candidate **ret, size_t *ret_count, struct bc_merge_totals *);
 
+/* A bite of the sweep of expired keys, from *position on (0: the start). *ret_expired: how many there were. Returns whether the
+ * end was reached. */
+bool bc_merge_sweep(struct bc_merger *, uint64_t *position, uint64_t *ret_expired);
+
 /* One pass of the background thread: a step at most. Returns whether another one is due at once. */
 bool bc_merge_background(struct bc_merger *);
 /* Milliseconds until the next pass without being woken; -1: never. */

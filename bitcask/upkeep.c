@@ -70,7 +70,9 @@ bool bc_upkeep_hint(struct bc_upkeep *u, bool *ret_failed)
     bc_pins_leave(u->files->pins, pin);
     if (f == NULL)
         return false;
+    pthread_mutex_lock(&u->files->hints);
     bool failed = bc_hint_build(log->dir, log->allocator, &u->files->store, &name, end, NULL) != BITCASK_OK;
+    pthread_mutex_unlock(&u->files->hints);
     if (ret_failed != NULL)
         *ret_failed = failed;
     if (failed)

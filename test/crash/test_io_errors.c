@@ -1,5 +1,5 @@
-/* Every operation of a scenario with rotation, sync, batch, clear and reopen is made to fail, one after the other, once and
- * from then on, and the store is held to what it says of errors:
+/* Every operation of a scenario with rotation, sync, batch, merge, clear and reopen is made to fail, one after the other, once
+ * and from then on, and the store is held to what it says of errors:
  *
  *   - the result names the class of the failure;
  *   - but for a failed sync a write that failed left nothing behind, not now and not after a kill or a power failure;
@@ -16,10 +16,11 @@
 #include "test/support/world.h"
 
 static const struct world_operation scenario[] = {
-    {WORLD_PUT, 0},    {WORLD_BIG, 1},      {WORLD_PUT_SYNC, 2}, {WORLD_BIG, 3},   {WORLD_BATCH, 4}, {WORLD_BATCH_SYNC, 0},
-    {WORLD_DELETE, 1}, {WORLD_TOUCH, 2},    {WORLD_BIG, 5},      {WORLD_SYNC, 0},  {WORLD_PUT, 0},   {WORLD_REOPEN, 0},
-    {WORLD_PUT, 6},    {WORLD_PUT_SYNC, 7}, {WORLD_DELETE, 7},   {WORLD_CLEAR, 0}, {WORLD_PUT, 1},   {WORLD_BIG, 2},
-    {WORLD_BIG, 3},    {WORLD_REOPEN, 0},   {WORLD_BATCH, 5},    {WORLD_BIG, 0},   {WORLD_TOUCH, 3}, {WORLD_PUT_SYNC, 0},
+    {WORLD_PUT, 0},    {WORLD_BIG, 1},   {WORLD_PUT_SYNC, 2}, {WORLD_BIG, 3},    {WORLD_BATCH, 4}, {WORLD_BATCH_SYNC, 0},
+    {WORLD_DELETE, 1}, {WORLD_TOUCH, 2}, {WORLD_BIG, 5},      {WORLD_MERGE, 0},  {WORLD_SYNC, 0},  {WORLD_PUT, 0},
+    {WORLD_REOPEN, 0}, {WORLD_PUT, 6},   {WORLD_PUT_SYNC, 7}, {WORLD_DELETE, 7}, {WORLD_MERGE, 0}, {WORLD_CLEAR, 0},
+    {WORLD_PUT, 1},    {WORLD_BIG, 2},   {WORLD_BIG, 3},      {WORLD_REOPEN, 0}, {WORLD_MERGE, 0}, {WORLD_BATCH, 5},
+    {WORLD_BIG, 0},    {WORLD_TOUCH, 3}, {WORLD_PUT_SYNC, 0},
 };
 
 /* What a poisoned handle may not do any more. */
@@ -151,8 +152,9 @@ static void check_futures(const struct trial *t, unsigned oldest_after_kill)
 /* P11: the handle refuses writes, reads, and leaves the disk alone to its end. */
 static void end_poisoned(struct trial *t, unsigned before)
 {
-    static const struct world_operation refused[] = {{WORLD_PUT, 1},   {WORLD_PUT_SYNC, 2}, {WORLD_DELETE, 3}, {WORLD_BATCH, 4},
-                                                     {WORLD_TOUCH, 5}, {WORLD_SYNC, 0},     {WORLD_CLEAR, 0}};
+    static const struct world_operation refused[] = {{WORLD_PUT, 1},   {WORLD_PUT_SYNC, 2}, {WORLD_DELETE, 3},
+                                                     {WORLD_BATCH, 4}, {WORLD_TOUCH, 5},    {WORLD_SYNC, 0},
+                                                     {WORLD_CLEAR, 0}, {WORLD_MERGE, 0}};
     struct world *w = t->w;
     unsigned count = w->count;
     uint64_t changes = simdisk_op_count(w->disk, CHANGES);

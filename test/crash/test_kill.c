@@ -51,7 +51,7 @@ struct board { /* shared with the child */
     struct common_claim common[THREADS + 1][COMMON_KEYS]; /* the last one: what the check found */
     _Atomic uint64_t version;
     _Atomic unsigned clear;
-    _Atomic uint64_t opens, closes, clears, acks, synced, batches, deletes;
+    _Atomic uint64_t opens, closes, clears, merges, acks, synced, batches, deletes;
     _Atomic bool failed;
     char failure[600];
 };
@@ -258,6 +258,9 @@ static void live(const char *path, const bitcask_options *options, unsigned sync
                 _exit(1);
         }
         sleep_us(500 + next_random(&random) % (clears ? 5000 : 40000));
+        bitcask_stats s = BITCASK_STATS_INIT;
+        if (good(bitcask_stats_get(c.db, &s), "stats"))
+            atomic_fetch_add(&board->merges, s.merges);
         atomic_store(&c.stop, true);
         for (unsigned i = 0; i < THREADS; i++)
             pthread_join(workers[i].thread, NULL);
@@ -456,18 +459,46 @@ static uint64_t seed_of_test(void)
     return text != NULL ? strtoull(text, NULL, 10) : (uint64_t)t.tv_nsec ^ (uint64_t)t.tv_sec << 20;
 }
 
-START_TEST(test_kill_under_load)
+/* BITCASK_TEST_KILL_SECONDS: so long instead of a number of kills, with some seconds of work before each. */
+static int64_t seconds_of_test(void)
+{
+    const char *text = getenv("BITCASK_TEST_KILL_SECONDS");
+    return text == NULL ? 0 : strtoll(text, NULL, 10);
+}
+
+static int64_t now_s(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec;
+}
+
+/* Merges run all the time, of files of a few records. */
+static void set_merging(bitcask_options *o)
+{
+    o->max_file_size = 64 << 10;
+    o->merge_check_interval_ms = 1;
+    o->frag_merge_trigger = 20;
+    o->frag_threshold = 10;
+}
+
+static void kill_under_load(bool merging)
 {
     const char *path = store_path();
     uint64_t seed = seed_of_test(), random = seed;
-    unsigned rounds = ROUNDS * (unsigned)store_scale();
+    int64_t until = now_s() + seconds_of_test();
+    bool timed = seconds_of_test() > 0;
+    unsigned rounds = (merging ? ROUNDS / 2 : ROUNDS) * (unsigned)store_scale();
     printf("# BITCASK_TEST_SEED=%llu\n", (unsigned long long)seed);
     fflush(stdout);
     board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert(board != MAP_FAILED);
-    for (unsigned round = 0; round < rounds; round++) {
+    unsigned round = 0;
+    for (; timed ? now_s() < until : round < rounds; round++) {
         bitcask_options o = store_options((round >> 1) & 1);
         o.max_file_size = 256 << 10;
+        if (merging)
+            set_merging(&o);
         unsigned sync_share = (round & 1) != 0 ? 8 : 1, delay_us = 200 + next_random(&random) % 16000;
         /* Most kills find a store at work; some find it opening after the kill before. */
         delay_us *= round % 4 == 0 ? 1 : 1 + next_random(&random) % 6;
@@ -483,6 +514,8 @@ START_TEST(test_kill_under_load)
         uint64_t acks = atomic_load(&board->acks);
         for (unsigned waited = 0; round % 4 != 0 && waited < 3000 && atomic_load(&board->acks) < acks + 20; waited++)
             sleep_us(1000);
+        for (unsigned i = 0; timed && i < 20 + next_random(&random) % 30; i++)
+            sleep_us(99000);
         sleep_us(delay_us);
         ck_assert_int_eq(kill(pid, SIGKILL), 0);
         ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
@@ -490,15 +523,28 @@ START_TEST(test_kill_under_load)
     }
     printf("# %u kills: %llu opens, %llu closes, %llu clears before them; %llu operations acknowledged, %llu asked for sync, "
            "%llu batches, %llu deletes; %llu were under way, %llu of them are in the store; %u files\n",
-           rounds, (unsigned long long)board->opens, (unsigned long long)board->closes, (unsigned long long)board->clears,
+           round, (unsigned long long)board->opens, (unsigned long long)board->closes, (unsigned long long)board->clears,
            (unsigned long long)board->acks, (unsigned long long)board->synced, (unsigned long long)board->batches,
            (unsigned long long)board->deletes, (unsigned long long)in_doubt, (unsigned long long)in_doubt_there,
            store_count(path, ".data"));
     /* Else it has shown nothing. */
-    ck_assert_uint_gt(board->acks, rounds * 10);
+    ck_assert_uint_gt(board->acks, round * 10);
+    ck_assert(!merging || board->merges > 0);
     ck_assert_uint_gt(board->closes, 0);
     ck_assert_uint_gt(in_doubt, 0);
     munmap(board, sizeof *board);
+}
+
+START_TEST(test_kill_under_load)
+{
+    kill_under_load(false);
+}
+END_TEST
+
+/* What is merged at the moment of the kill is there once; what was deleted, overwritten or cleared stays away. */
+START_TEST(test_kill_while_merging)
+{
+    kill_under_load(true);
 }
 END_TEST
 
@@ -507,8 +553,9 @@ Suite *bc_suite(void)
 {
     Suite *s = suite_create("kill");
     TCase *t = store_tcase("P1 P2 P3 P4 P5 P6 P9");
-    tcase_set_timeout(t, 900);
+    tcase_set_timeout(t, 900 + (double)seconds_of_test());
     tcase_add_test(t, test_kill_under_load);
+    tcase_add_test(t, test_kill_while_merging);
     suite_add_tcase(s, t);
     return s;
 }

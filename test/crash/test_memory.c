@@ -167,8 +167,8 @@ static const struct world_operation history[] = {
 };
 /* Enough for two rotations, so that what a failure left half done meets the next file. */
 static const struct world_operation later[] = {
-    {WORLD_PUT, 1}, {WORLD_BIG, 2},   {WORLD_BATCH_SYNC, 3}, {WORLD_PUT_SYNC, 5},
-    {WORLD_BIG, 0}, {WORLD_TOUCH, 3}, {WORLD_BIG, 6},
+    {WORLD_PUT, 1}, {WORLD_BIG, 2},   {WORLD_BATCH_SYNC, 3}, {WORLD_PUT_SYNC, 5}, {WORLD_MERGE, 0},
+    {WORLD_BIG, 0}, {WORLD_TOUCH, 3}, {WORLD_BIG, 6},        {WORLD_DELETE, 0},   {WORLD_MERGE, 0},
 };
 
 static int remove_hint(const char *name, void *arg)

@@ -29,6 +29,14 @@ static const struct world_operation long_history[] = {
     {WORLD_BIG, 5}, {WORLD_PUT, 6}, {WORLD_TOUCH, 2},    {WORLD_PUT, 0},   {WORLD_DELETE, 6},
 };
 
+/* Several sealed files, the outputs of a merge among them, with tombstones and expired keys whose older versions stand in other
+ * files. */
+static const struct world_operation merged_history[] = {
+    {WORLD_PUT, 0},    {WORLD_BIG, 1},    {WORLD_PUT_SYNC, 2}, {WORLD_BATCH, 3}, {WORLD_BIG, 5},    {WORLD_EXPIRE, 2},
+    {WORLD_DELETE, 0}, {WORLD_MERGE, 0},  {WORLD_PUT, 6},      {WORLD_BIG, 7},   {WORLD_BIG, 4},    {WORLD_DELETE, 6},
+    {WORLD_TOUCH, 3},  {WORLD_EXPIRE, 7}, {WORLD_PUT, 0},      {WORLD_BIG, 1},   {WORLD_DELETE, 3}, {WORLD_EXPIRE, 5},
+};
+
 /* Why a state is bad, with what is needed to see it again. */
 static void describe(const struct scenario *s, uint64_t cut, struct simdisk *stopped, unsigned state, const char *what,
                      const char *message)
@@ -206,10 +214,15 @@ static void sweep_all(uint32_t flags, const struct world_operation *history, siz
 {
     struct scenario s = {.flags = flags, .history = history, .history_count = history_count};
     for (unsigned first = 0; first < WORLD_KINDS; first++) {
+        /* On disk it is a touch like any other. */
+        if (first == WORLD_EXPIRE)
+            continue;
         s.operations[0] = (struct world_operation){(enum world_kind)first, 2};
         s.count = 1;
         sweep(&s);
         for (unsigned second = 0; second < WORLD_KINDS && pairs; second++) {
+            if (second == WORLD_EXPIRE)
+                continue;
             s.operations[1] = (struct world_operation){(enum world_kind)second, 3};
             s.count = 2;
             sweep(&s);
@@ -217,6 +230,27 @@ static void sweep_all(uint32_t flags, const struct world_operation *history, siz
     }
     printf("# %lu cuts, %lu states\n", cuts_tried, states_tried);
 }
+
+static void sweep_merges(uint32_t flags)
+{
+    static const struct world_operation pairs[][2] = {
+        {{WORLD_MERGE, 0}, {WORLD_SYNC, 0}},   {{WORLD_MERGE, 0}, {WORLD_PUT_SYNC, 5}}, {{WORLD_MERGE, 0}, {WORLD_CLEAR, 0}},
+        {{WORLD_MERGE, 0}, {WORLD_REOPEN, 0}}, {{WORLD_DELETE, 4}, {WORLD_MERGE, 0}},   {{WORLD_EXPIRE, 1}, {WORLD_MERGE, 0}},
+        {{WORLD_REOPEN, 0}, {WORLD_MERGE, 0}}, {{WORLD_PUT, 4}, {WORLD_MERGE, 0}},
+    };
+    struct scenario s = {.flags = flags, .history = merged_history, .history_count = BC_ARRAY_SIZE(merged_history), .count = 2};
+    for (size_t i = 0; i < BC_ARRAY_SIZE(pairs); i++) {
+        memcpy(s.operations, pairs[i], sizeof s.operations);
+        sweep(&s);
+    }
+    printf("# %lu cuts, %lu states\n", cuts_tried, states_tried);
+}
+
+START_TEST(test_merges)
+{
+    sweep_merges(_i == 0 ? 0 : BITCASK_OPEN_NO_MMAP);
+}
+END_TEST
 
 START_TEST(test_new_store_mapped)
 {
@@ -301,6 +335,10 @@ Suite *bc_suite(void)
     tcase_add_test(t, test_history_mapped);
     tcase_add_test(t, test_history_no_mmap);
     tcase_add_test(t, test_recovery_cut_off);
+    suite_add_tcase(s, t);
+    t = tcase_create("merges");
+    tcase_set_timeout(t, 900);
+    tcase_add_loop_test(t, test_merges, 0, 2);
     suite_add_tcase(s, t);
     return s;
 }

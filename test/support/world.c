@@ -58,7 +58,7 @@ int world_close(struct world *w)
 const char *world_kind_name(enum world_kind kind)
 {
     static const char *const names[] = {"put",   "put+sync", "delete", "batch", "batch+sync", "big",
-                                        "touch", "sync",     "clear",  "merge", "reopen"};
+                                        "touch", "expire",   "sync",   "clear", "merge",      "reopen"};
     return names[kind];
 }
 
@@ -175,12 +175,14 @@ static int delete_key(struct world *w, unsigned k)
     return result;
 }
 
-static int touch(struct world *w, unsigned k)
+static int touch(struct world *w, unsigned k, bool expires)
 {
     char key[16];
     bool there = w->states[w->count].version[k] != 0;
-    next_state(w);
-    int result = bitcask_touch(w->db, key, make_key(k, key), bitcask_now_ms(w->db) + 1000000, 0);
+    struct world_state *s = next_state(w);
+    if (expires)
+        s->version[k] = 0;
+    int result = bitcask_touch(w->db, key, make_key(k, key), bitcask_now_ms(w->db) + (expires ? -1 : 1000000), 0);
     if (result == BITCASK_NOT_FOUND && !there) {
         forget_state(w);
         return BITCASK_OK;
@@ -232,7 +234,8 @@ static int run(struct world *w, const struct world_operation *op)
     case WORLD_DELETE:
         return delete_key(w, op->key);
     case WORLD_TOUCH:
-        return touch(w, op->key);
+    case WORLD_EXPIRE:
+        return touch(w, op->key, op->kind == WORLD_EXPIRE);
     case WORLD_BATCH:
         return batch(w, op->key, false);
     case WORLD_BATCH_SYNC:

@@ -24,6 +24,7 @@ enum world_kind {
     WORLD_BATCH_SYNC,
     WORLD_BIG, /* a put of 40,000 bytes: the second one rotates a file of 64 KiB */
     WORLD_TOUCH,
+    WORLD_EXPIRE, /* a touch with an expiry that has passed: the key is absent */
     WORLD_SYNC,
     WORLD_CLEAR,
     WORLD_MERGE, /* everything, to no dead byte */
