@@ -145,8 +145,8 @@ static int add_files(struct opening *o)
         if (result != BITCASK_OK)
             return result;
         /* A writer trims and extends the files that it has open: they are not mapped beside it. */
-        f->by_descriptor = db->read_only && o->recovery.changed && (o->manifest.files[i].flags & BC_MANIFEST_CLEAN) == 0 &&
-                           i + BC_OPEN_FILES_MAX >= o->manifest.count;
+        for (size_t k = 0; k < o->recovery.open_count; k++)
+            f->by_descriptor = f->by_descriptor || (db->read_only && f->name.id == o->recovery.open[k]);
     }
     return BITCASK_OK;
 }
@@ -223,7 +223,8 @@ static int trim_file(struct bc_file *f, void *arg)
     int fd;
     if (bc_datafile_open(&db->dir, &db->files.store, &f->name, BC_IO_WRITE, &fd, &st) != BITCASK_OK)
         return 0;
-    if (st.size > atomic_load(&f->end))
+    /* With a second name it is somebody else's file, too, who may know of a later end: a copy of this one may go on there. */
+    if (st.size > atomic_load(&f->end) && st.links == 1)
         (void)db->io->truncate(db->io->ctx, fd, atomic_load(&f->end));
     db->io->close(db->io->ctx, fd);
     return 0;

@@ -51,6 +51,8 @@ struct bc_io {
     bool (*dir_maps_well)(void *ctx, int dir);
     int (*rename)(void *ctx, int dir, const char *from, const char *to);
     int (*unlink)(void *ctx, int dir, const char *name);
+    /* A second name for a file, never through a symbolic link. EEXIST; EXDEV, EPERM, EMLINK, EOPNOTSUPP where it cannot be. */
+    int (*link)(void *ctx, int from_dir, const char *from, int to_dir, const char *to);
 
     /* Files. */
     int (*open)(void *ctx, int dir, const char *name, unsigned flags, unsigned mode, int *ret_fd);

@@ -216,6 +216,7 @@ const struct bc_io bc_io_posix = {
     .dir_maps_well = bc_posix_dir_maps_well,
     .rename = bc_posix_rename,
     .unlink = bc_posix_unlink,
+    .link = bc_posix_link,
     .open = posix_open,
     .close = posix_close,
     .stat = posix_stat,

@@ -34,6 +34,7 @@ int bc_posix_dir_free_space(void *ctx, int dir, uint64_t *ret_bytes);
 bool bc_posix_dir_maps_well(void *ctx, int dir);
 int bc_posix_rename(void *ctx, int dir, const char *from, const char *to);
 int bc_posix_unlink(void *ctx, int dir, const char *name);
+int bc_posix_link(void *ctx, int from_dir, const char *from, int to_dir, const char *to);
 
 /* Mappings, memory and the machine: io_posix_memory.c. */
 int bc_posix_map(void *ctx, int fd, size_t size, bool writable, void **ret);

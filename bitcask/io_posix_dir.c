@@ -141,3 +141,10 @@ int bc_posix_unlink(void *ctx, int dir, const char *name)
     (void)ctx;
     return unlinkat(dir, name, 0) == 0 ? 0 : errno;
 }
+
+int bc_posix_link(void *ctx, int from_dir, const char *from, int to_dir, const char *to)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    return linkat(from_dir, from, to_dir, to, 0) == 0 ? 0 : errno;
+}

@@ -263,7 +263,7 @@ int bc_recover(const struct bc_directory *dir, const bitcask_allocator *a, const
         int result = examine(&r, &m->files[i], &tails[count]);
         if (result != BITCASK_OK)
             return result;
-        count++;
+        ret->open[count++] = m->files[i].name.id;
     }
     bool is_void = false;
     if (count == 2) {
@@ -275,5 +275,6 @@ int bc_recover(const struct bc_directory *dir, const bitcask_allocator *a, const
     for (size_t i = count; i > 0; i--)
         settle_entry(&r, m, &tails[i - 1], i == 2 && is_void, ret);
     ret->changed = count > 0;
+    ret->open_count = count;
     return BITCASK_OK;
 }

@@ -97,13 +97,14 @@ void simdisk_crash_random(struct simdisk *, uint64_t *rng);
 #define SIMDISK_PROTECT (1U << 19)
 #define SIMDISK_MEMORY (1U << 20) /* memory_map */
 #define SIMDISK_RANDOM (1U << 21)
-#define SIMDISK_KINDS 22
+#define SIMDISK_LINK (1U << 22)
+#define SIMDISK_KINDS 23
 
 #define SIMDISK_OPS_ALL ((1U << SIMDISK_KINDS) - 1)
 /* What changes images or names. map and populate are here too: stores without a call lie between them and the next one. */
 #define SIMDISK_OPS_CHANGE                                                                                                     \
     (SIMDISK_DIR_CREATE | SIMDISK_DIR_SYNC | SIMDISK_RENAME | SIMDISK_UNLINK | SIMDISK_CREATE | SIMDISK_WRITE | SIMDISK_SYNC | \
-     SIMDISK_ALLOCATE | SIMDISK_TRUNCATE | SIMDISK_MAP | SIMDISK_POPULATE)
+     SIMDISK_ALLOCATE | SIMDISK_TRUNCATE | SIMDISK_MAP | SIMDISK_POPULATE | SIMDISK_LINK)
 
 uint64_t simdisk_op_count(struct simdisk *, unsigned kinds); /* since new or clone, failed ones included */
 void simdisk_print_trace(struct simdisk *, FILE *);          /* the last operations: number, name, offset, size, result */

@@ -127,3 +127,21 @@ int sd_sim_unlink(void *ctx, int fd, const char *name)
     sd_collect(op.disk);
     return sd_end(&op, 0);
 }
+
+/* The new name is pending as that of a file that was made: the inode is the other name's. */
+int sd_sim_link(void *ctx, int from_fd, const char *from, int to_fd, const char *to)
+{
+    struct sd_op op;
+    struct sd_descriptor *d;
+    if (!sd_enter_dir(&op, ctx, SIMDISK_LINK, to_fd, to, &d))
+        return sd_end(&op, 0);
+    const struct sd_descriptor *source = sd_find_descriptor(op.disk, from_fd, true, "link");
+    struct sd_inode *f = source == NULL ? NULL : sd_names_find(&source->dir->now, from);
+    if (f == NULL)
+        return sd_end(&op, source == NULL ? EBADF : ENOENT);
+    if (sd_names_find(&d->dir->now, to) != NULL)
+        return sd_end(&op, EEXIST);
+    sd_pending_add(op.disk, d->dir, NULL, to, f);
+    sd_names_set(&d->dir->now, to, f);
+    return sd_end(&op, 0);
+}

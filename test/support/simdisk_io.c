@@ -215,6 +215,7 @@ const struct bc_io sd_io = {
     .dir_maps_well = sd_sim_dir_maps_well,
     .rename = sd_sim_rename,
     .unlink = sd_sim_unlink,
+    .link = sd_sim_link,
     .open = sim_open,
     .close = sim_close,
     .stat = sim_stat,

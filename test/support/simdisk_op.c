@@ -82,7 +82,7 @@ void simdisk_print_trace(struct simdisk *disk, FILE *out)
     static const char *const kinds[SIMDISK_KINDS] = {
         "dir_open",   "dir_create", "dir_sync", "dir_list", "dir_free_space", "rename", "unlink",   "open",
         "create",     "stat",       "lock",     "read",     "write",          "sync",   "allocate", "truncate",
-        "drop_cache", "map",        "populate", "protect",  "memory_map",     "random"};
+        "drop_cache", "map",        "populate", "protect",  "memory_map",     "random", "link"};
     sd_lock(disk);
     uint64_t first = disk->trace_next > SD_TRACE ? disk->trace_next - SD_TRACE : 0;
     for (uint64_t i = first; i < disk->trace_next; i++) {
