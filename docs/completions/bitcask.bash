@@ -55,6 +55,8 @@ _bitcask()
     hint) words='--all --json -q --quiet -v --verbose -h --help' ;;
     import-basho) words='--expiry-secs --json -q --quiet -o --option -v --verbose -h --help' ;;
     clear) words='-y --yes -f --force -q --quiet -o --option -v --verbose -h --help' ;;
+    backup) words='--no-link --verify-all --skip-linked --json -q --quiet -o --option -v --verbose -h --help' ;;
+    restore) words='--json -q --quiet -o --option -v --verbose -h --help' ;;
     selftest) words='-d --dir -q --quiet -o --option -v --verbose -h --help' ;;
     help) words='-h --help' ;;
     esac

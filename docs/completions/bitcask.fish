@@ -18,6 +18,8 @@ complete -c bitcask -n __fish_use_subcommand -a stat -d 'show the data files and
 complete -c bitcask -n __fish_use_subcommand -a hint -d 'write hint files, which make opening fast'
 complete -c bitcask -n __fish_use_subcommand -a import-basho -d 'make a store of a directory of Riak's Bitcask'
 complete -c bitcask -n __fish_use_subcommand -a clear -d 'delete every key'
+complete -c bitcask -n __fish_use_subcommand -a backup -d 'copy a store into a backup, or bring one up to date'
+complete -c bitcask -n __fish_use_subcommand -a restore -d 'make a store of a backup'
 complete -c bitcask -n __fish_use_subcommand -a selftest -d 'store every file of a tree, read it back, compare'
 complete -c bitcask -n __fish_use_subcommand -a help -d 'explain the tool or one of its commands'
 
@@ -127,6 +129,23 @@ complete -c bitcask -n '__fish_seen_subcommand_from clear' -s o -l option -x -a 
 complete -c bitcask -n '__fish_seen_subcommand_from clear' -s v -l verbose -d 'what the library logs, on stderr'
 complete -c bitcask -n '__fish_seen_subcommand_from clear' -s h -l help -d 'this text'
 complete -c bitcask -n '__fish_seen_subcommand_from clear' -a '(__fish_complete_directories)'
+
+complete -c bitcask -n '__fish_seen_subcommand_from backup' -l no-link -d 'copies every file'
+complete -c bitcask -n '__fish_seen_subcommand_from backup' -l verify-all -d 'also reads what an earlier backup left in DST'
+complete -c bitcask -n '__fish_seen_subcommand_from backup' -l skip-linked -d 'reads no linked file: quick, but damage in SRC is not noticed'
+complete -c bitcask -n '__fish_seen_subcommand_from backup' -l json -d 'figures as one JSON object, also with -q'
+complete -c bitcask -n '__fish_seen_subcommand_from backup' -s q -l quiet -d 'no figures, no bar'
+complete -c bitcask -n '__fish_seen_subcommand_from backup' -s o -l option -x -a 'read_only= no_create= exclusive= no_mmap= salvage= sync_mode= sync_interval_ms= sync_bytes= max_file_size= max_open_files= keydir_shards= file_mode= load_threads=' -d 'an option of the library, as max_file_size=64m; may be repeated'
+complete -c bitcask -n '__fish_seen_subcommand_from backup' -s v -l verbose -d 'what the library logs, on stderr'
+complete -c bitcask -n '__fish_seen_subcommand_from backup' -s h -l help -d 'this text'
+complete -c bitcask -n '__fish_seen_subcommand_from backup' -a '(__fish_complete_directories)'
+
+complete -c bitcask -n '__fish_seen_subcommand_from restore' -l json -d 'figures as one JSON object, also with -q'
+complete -c bitcask -n '__fish_seen_subcommand_from restore' -s q -l quiet -d 'no figures, no bar'
+complete -c bitcask -n '__fish_seen_subcommand_from restore' -s o -l option -x -a 'read_only= no_create= exclusive= no_mmap= salvage= sync_mode= sync_interval_ms= sync_bytes= max_file_size= max_open_files= keydir_shards= file_mode= load_threads=' -d 'an option of the library, as max_file_size=64m; may be repeated'
+complete -c bitcask -n '__fish_seen_subcommand_from restore' -s v -l verbose -d 'what the library logs, on stderr'
+complete -c bitcask -n '__fish_seen_subcommand_from restore' -s h -l help -d 'this text'
+complete -c bitcask -n '__fish_seen_subcommand_from restore' -a '(__fish_complete_directories)'
 
 complete -c bitcask -n '__fish_seen_subcommand_from selftest' -s d -l dir -x -a '(__fish_complete_directories)' -d 'the store to use; it is kept. Without it: a temporary one in $TMPDIR or /tmp'
 complete -c bitcask -n '__fish_seen_subcommand_from selftest' -s q -l quiet -d 'no figures'
