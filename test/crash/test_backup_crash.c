@@ -29,6 +29,8 @@ static const struct world_operation first[] = {
     {WORLD_PUT, 0},    {WORLD_BIG, 1}, {WORLD_PUT_SYNC, 2}, {WORLD_BATCH, 3},
     {WORLD_DELETE, 0}, {WORLD_PUT, 4}, {WORLD_BIG, 5},      {WORLD_PUT, 6},
 };
+/* Far from a full file, so that a later open goes on in it. */
+static const struct world_operation little[] = {{WORLD_PUT, 0}, {WORLD_PUT_SYNC, 2}, {WORLD_BATCH, 3}};
 /* The tail grows, nothing else. */
 static const struct world_operation grow[] = {{WORLD_PUT, 7}, {WORLD_BATCH, 0}};
 /* The copied tail is sealed and linked; new files. */
@@ -47,7 +49,7 @@ static const struct scenario scenarios[] = {
     {"grown tail", 0, 0, OPERATIONS(first), OPERATIONS(grow), 0},
     {"rotated", 0, 0, OPERATIONS(first), OPERATIONS(rotate), 0},
     {"rotated, copied", 0, BITCASK_BACKUP_NO_LINK, OPERATIONS(first), OPERATIONS(rotate), 0},
-    {"gone on", 0, 0, OPERATIONS(first), OPERATIONS(reopen), 0},
+    {"gone on", 0, 0, OPERATIONS(little), OPERATIONS(reopen), 0},
     {"merged", 0, 0, OPERATIONS(first), OPERATIONS(merge), EMLINK},
     {"merged, linked", BITCASK_OPEN_NO_MMAP, 0, OPERATIONS(first), OPERATIONS(merge), 0},
     {"cleared", 0, 0, OPERATIONS(first), OPERATIONS(clear), 0},
