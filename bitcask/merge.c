@@ -38,14 +38,14 @@ void bc_merger_free(struct bc_merger *m)
 
 int bc_merger_lock(struct bc_merger *m, bool interrupt)
 {
-    if (atomic_load(&m->held) && pthread_equal(m->holder, pthread_self()))
+    if (atomic_load(&m->held) && pthread_equal(atomic_load(&m->holder), pthread_self()))
         return bc_fail(BITCASK_BUSY, 0, NULL, 0, "a merge is running on this thread: not from within its callback");
     if (interrupt)
         atomic_fetch_add(&m->pace.interrupts, 1);
     pthread_mutex_lock(&m->mutex);
     if (interrupt)
         atomic_fetch_sub(&m->pace.interrupts, 1);
-    m->holder = pthread_self();
+    atomic_store(&m->holder, pthread_self());
     atomic_store(&m->held, true);
     return BITCASK_OK;
 }

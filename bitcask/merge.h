@@ -56,7 +56,7 @@ struct bc_merger {
 
     pthread_mutex_t mutex; /* merge */
     atomic_bool held;
-    pthread_t holder; /* while held */
+    _Atomic(pthread_t) holder; /* while held; any thread asks whether it is itself */
     /* Read by anybody, for statistics. */
     _Atomic uint64_t steps, failures, bytes_in, bytes_read, bytes_out, tombstones_dropped, expired, evicted;
     _Atomic uint64_t running_total, running_done; /* bytes of the inputs of the running step; 0: none */

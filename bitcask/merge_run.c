@@ -179,7 +179,8 @@ static int round_of_all(struct running *r, unsigned round)
     uint64_t output_max = atomic_load(&r->m->settings.max_file_size), live = 0, bytes = 0;
     size_t count = 0;
     int result = BITCASK_OK;
-    qsort(r->list, r->count, sizeof *r->list, by_age);
+    if (r->count > 0)
+        qsort(r->list, r->count, sizeof *r->list, by_age);
     if (round == 0)
         for (size_t i = 0; i < r->count; i++)
             r->total += is_wanted(r, &r->list[i], round) ? r->list[i].records : 0;

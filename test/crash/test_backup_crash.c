@@ -12,7 +12,7 @@
 
 #include "test/support/world.h"
 
-#define STATES_A_CUT 10U /* spread over all of them, differently at each cut */
+#define STATES_A_CUT 6U /* spread over all of them, differently at each cut */
 #define TO "/backup"
 
 struct scenario {
