@@ -94,7 +94,8 @@ void bc_merge_judge(const struct bc_merge_policy *p, struct bc_merge_candidate *
     for (size_t i = 0; i < count && triggered && (wanted > 0 || p->total_frag_trigger == BC_MERGE_OFF); i++)
         if (!c[i].barred)
             c[i].reasons |= thresholds(p, &c[i], small >= SMALL_FILES_MIN);
-    qsort(c, count, sizeof *c, by_score);
+    if (count > 0)
+        qsort(c, count, sizeof *c, by_score);
     for (size_t i = 0; i < count && wanted > 0; i++) {
         uint64_t won = gain(&c[i]);
         /* A file that wastes less than the store may is not what the store suffers from. */
@@ -114,7 +115,8 @@ size_t bc_merge_choose(const struct bc_merge_policy *p, struct bc_merge_candidat
                        const struct bc_merge_totals *t, size_t max)
 {
     (void)t;
-    qsort(c, count, sizeof *c, by_score);
+    if (count > 0)
+        qsort(c, count, sizeof *c, by_score);
     size_t chosen = 0;
     /* Each record of an input may take memory, also one that is not copied. */
     uint64_t live = 0, size = 0, size_max = BC_MIN(p->max_merge_size, p->output_max * 4);

@@ -43,7 +43,7 @@ _bitcask()
     --ttl | --expire-at | --prefix | --first | --last | --limit | --expiry-secs) return ;;
     esac
     case $command in
-    '') words='get put delete touch list scan count stat hint import-basho clear selftest help -q --quiet -V --version --print-completion -o --option -v --verbose -h --help' ;;
+    '') words='get put delete touch list scan count stat hint import-basho clear backup restore selftest help -q --quiet -V --version --print-completion -o --option -v --verbose -h --help' ;;
     get) words='-x --hex --salvage -q --quiet -o --option -v --verbose -h --help' ;;
     put) words='-x --hex --ttl --expire-at --if-absent --if-present --sync -q --quiet -o --option -v --verbose -h --help' ;;
     delete) words='-x --hex --sync -q --quiet -o --option -v --verbose -h --help' ;;
@@ -61,7 +61,7 @@ _bitcask()
     help) words='-h --help' ;;
     esac
     if [[ $command == help ]]; then
-        words='get put delete touch list scan count stat hint import-basho clear selftest help'
+        words='get put delete touch list scan count stat hint import-basho clear backup restore selftest help'
     elif [[ -n $command && $cur != -* ]]; then
         compopt -o filenames
         COMPREPLY=($(compgen -d -- "$cur"))

@@ -155,4 +155,4 @@ complete -c bitcask -n '__fish_seen_subcommand_from selftest' -s h -l help -d 't
 complete -c bitcask -n '__fish_seen_subcommand_from selftest' -a '(__fish_complete_directories)'
 
 complete -c bitcask -n '__fish_seen_subcommand_from help' -s h -l help -d 'this text'
-complete -c bitcask -n '__fish_seen_subcommand_from help' -a 'get put delete touch list scan count stat hint import-basho clear selftest help'
+complete -c bitcask -n '__fish_seen_subcommand_from help' -a 'get put delete touch list scan count stat hint import-basho clear backup restore selftest help'
