@@ -248,9 +248,9 @@ BITCASK_API int bitcask_set(bitcask *db, const char *option, const char *value);
  * open fail and never needs a tool.
  * Returns OK · NOT_FOUND (no store, with NO_CREATE or READ_ONLY) · CONDITION (a store is there, with EXCLUSIVE) · LOCKED (open
  * for writing elsewhere) · BUSY (READ_ONLY beside a writer that changes faster than it can be read: try again) · CORRUPT (names
- * the file and the offset; nothing was modified) · IO · NO_SPACE · UNSUPPORTED (made by a newer version; nothing was modified)
- * · CANCELLED (by the progress callback). On a full disk an existing store opens; its writes return NO_SPACE until there is
- * room. */
+ * the file and the offset; nothing was modified) · IO · NO_SPACE · UNSUPPORTED (made by a newer version, or a backup that was
+ * not finished; nothing was modified) · CANCELLED (by the progress callback). On a full disk an existing store opens; its
+ * writes return NO_SPACE until there is room. */
 BITCASK_API int bitcask_open(const char *dir, const bitcask_options *options, bitcask **ret_db);
 
 /* Syncs, seals the state and closes. NULL is OK. No other call may start on the handle from here on; one that runs
@@ -597,6 +597,68 @@ BITCASK_API int bitcask_needs_merge(bitcask *db, bitcask_file_fn fn, void *ctx);
 /* Merges stand still, at their next record, from pause until resume; eviction and the sweep of expired keys too. Returns OK. */
 BITCASK_API int bitcask_merge_pause(bitcask *db);
 BITCASK_API int bitcask_merge_resume(bitcask *db);
+
+/* ---- backup ------------------------------------------------------------------------------------------------------------ */
+
+/* bitcask_backup_options.flags */
+#define BITCASK_BACKUP_NO_LINK 1U     /* copies every file, so that the backup shares nothing with the store */
+#define BITCASK_BACKUP_VERIFY_ALL 2U  /* also reads what an earlier backup left there */
+#define BITCASK_BACKUP_SKIP_LINKED 4U /* reads no linked file: they are the store's own bytes. The backup is then quick */
+#define BITCASK_BACKUP_RESTORE                                                                                                 \
+    8U /* into an absent or empty directory, implies NO_LINK; what is made is a store, and no backup ever goes there */
+
+typedef struct bitcask_backup_result {
+    size_t struct_size;
+    uint64_t files;        /* data files of the backup */
+    uint64_t linked;       /* of these, hard links to the store's */
+    uint64_t copied;       /* of these, copied now */
+    uint64_t kept;         /* of these, there from an earlier run */
+    uint64_t removed;      /* files of an earlier run that were taken away */
+    uint64_t bytes;        /* of the data files */
+    uint64_t bytes_copied; /* of these, copied now */
+    uint64_t sequence;     /* the backup shows the store after the write with this sequence */
+    uint64_t duration_ms;
+} bitcask_backup_result;
+
+#define BITCASK_BACKUP_RESULT_INIT                                                                                             \
+    {                                                                                                                          \
+        sizeof(bitcask_backup_result), 0, 0, 0, 0, 0, 0, 0, 0, 0                                                               \
+    }
+BITCASK_API void bitcask_backup_result_init(bitcask_backup_result *result, size_t size);
+
+typedef struct bitcask_backup_options {
+    size_t struct_size;
+    uint32_t flags;               /* BITCASK_BACKUP_* */
+    uint32_t reserved;            /* 0 */
+    bitcask_progress_fn progress; /* bytes, in the phases "backup" and "verify", on the calling thread */
+    void *progress_ctx;
+    bitcask_backup_result *result; /* borrowed; filled in whatever the call returns; NULL = not wanted */
+} bitcask_backup_options;
+
+#define BITCASK_BACKUP_OPTIONS_INIT                                                                                            \
+    {                                                                                                                          \
+        sizeof(bitcask_backup_options), 0, 0, NULL, NULL, NULL                                                                 \
+    }
+BITCASK_API void bitcask_backup_options_init(bitcask_backup_options *options, size_t size);
+
+/* Copies the store into a directory, while everybody else reads and writes. options may be NULL.
+ *
+ * What is in the backup: everything that was written before the call, durable or not, up to one moment; batches whole. Of a
+ * READ_ONLY handle: what the handle shows. The backup is a store like any other, and durable when the call returns OK.
+ *
+ * The directory's parent must exist. The directory is absent, empty, or holds an earlier backup of this store that nobody has
+ * written to: then only what is new is brought, and what left the store is taken away at the end. Sealed data files are hard
+ * links where that can be (the same file system; their space stays in use until the next backup lets them go), the rest is
+ * copied. No file that a writer of the store or of the backup ever changes is shared between them. All that came is read back
+ * before the earlier backup is given up: a failure, a cancel or a crash leaves that valid, or leaves a directory that
+ * bitcask_open() refuses as an unfinished backup; the next call completes it.
+ *
+ * Merges, clears and other backups wait until the files have been brought; so does the call for them. Writers wait for
+ * nothing. Returns OK · CONDITION (something else is in the directory: a file that is no store's, another store, one that was
+ * written to since it was a backup) · LOCKED (the directory is open for writing elsewhere) · INVALID (it is the store itself,
+ * or the handle is for SALVAGE) · BUSY (called from within a merge's progress callback) · CORRUPT (the store, or what came, is
+ * damaged: names file and offset) · NO_SPACE · IO · UNSUPPORTED · CANCELLED · POISONED. */
+BITCASK_API int bitcask_backup(bitcask *db, const char *destination_dir, const bitcask_backup_options *options);
 
 /* ---- offline ------------------------------------------------------------------------------------------------------------- */
 

@@ -147,8 +147,8 @@ static int add_files(struct opening *o)
         if (result != BITCASK_OK)
             return result;
         /* A writer trims and extends the files that it has open: they are not mapped beside it. */
-        f->by_descriptor = db->read_only && o->recovery.changed && (o->manifest.files[i].flags & BC_MANIFEST_CLEAN) == 0 &&
-                           i + BC_OPEN_FILES_MAX >= o->manifest.count;
+        for (size_t k = 0; k < o->recovery.open_count; k++)
+            f->by_descriptor = f->by_descriptor || (db->read_only && f->name.id == o->recovery.open[k]);
     }
     return BITCASK_OK;
 }

@@ -22,6 +22,11 @@ void bc_hint_tmp_name(char dst[BC_NAME_SIZE], uint64_t id)
     snprintf(dst, BC_NAME_SIZE, "%010" PRIu64 ".hint.tmp", id);
 }
 
+void bc_data_tmp_name(char dst[BC_NAME_SIZE], uint64_t id)
+{
+    snprintf(dst, BC_NAME_SIZE, "%010" PRIu64 ".data.tmp", id);
+}
+
 /* The digits at the start of a name, if they are written as bc_data_name() writes them. Returns their count, 0 if not. */
 static size_t parse_id(const char *name, uint64_t *ret_id)
 {
@@ -57,6 +62,7 @@ enum bc_name_kind bc_name_parse(const char *name, uint64_t *ret_id)
     enum bc_name_kind kind = strcmp(rest, ".data") == 0       ? BC_NAME_DATA
                              : strcmp(rest, ".hint") == 0     ? BC_NAME_HINT
                              : strcmp(rest, ".hint.tmp") == 0 ? BC_NAME_TMP
+                             : strcmp(rest, ".data.tmp") == 0 ? BC_NAME_TMP
                                                               : BC_NAME_FOREIGN;
     if (kind != BC_NAME_FOREIGN)
         *ret_id = id;

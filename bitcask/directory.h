@@ -27,6 +27,7 @@ enum bc_name_kind { BC_NAME_FOREIGN, BC_NAME_DATA, BC_NAME_HINT, BC_NAME_TMP, BC
 void bc_data_name(char dst[BC_NAME_SIZE], uint64_t id);
 void bc_hint_name(char dst[BC_NAME_SIZE], uint64_t id);
 void bc_hint_tmp_name(char dst[BC_NAME_SIZE], uint64_t id);
+void bc_data_tmp_name(char dst[BC_NAME_SIZE], uint64_t id); /* of a backup in the making */
 /* Only canonical names are ours: 7.data is foreign. *ret_id is set for data, hint and <id>.*.tmp names, else 0. */
 enum bc_name_kind bc_name_parse(const char *name, uint64_t *ret_id);
 

@@ -41,6 +41,8 @@ void bc_manifest_encode(void *dst, const struct bc_manifest *m)
     memcpy(p, body_magic, sizeof body_magic);
     bc_put_u32(p + 8, BC_FORMAT_VERSION);
     bc_put_u32(p + 12, (uint32_t)body);
+    bc_put_u32(p + 16, m->compatible);
+    bc_put_u32(p + 20, m->incompatible);
     bc_put_u64(p + 24, m->generation);
     memcpy(p + 32, m->store.bytes, sizeof m->store.bytes);
     bc_put_u64(p + 48, m->ceiling);
@@ -96,6 +98,8 @@ static int body_decode(struct bc_manifest *ret, const uint8_t *p, size_t body, c
 {
     struct bc_manifest m;
     memset(&m, 0, sizeof m);
+    m.compatible = bc_get_u32(p + 16) & BC_MANIFEST_BACKUP;
+    m.incompatible = bc_get_u32(p + 20);
     m.generation = bc_get_u64(p + 24);
     memcpy(m.store.bytes, p + 32, sizeof m.store.bytes);
     m.ceiling = bc_get_u64(p + 48);
@@ -122,8 +126,9 @@ static int body_decode(struct bc_manifest *ret, const uint8_t *p, size_t body, c
     return BITCASK_OK;
 }
 
-int bc_manifest_decode(struct bc_manifest *ret, int *ret_damaged_copies, const void *src, size_t size,
-                       const bitcask_allocator *allocator)
+/* known: the incompatible flags that the caller can deal with. */
+static int decode(struct bc_manifest *ret, int *ret_damaged_copies, const void *src, size_t size, uint32_t known,
+                  const bitcask_allocator *allocator)
 {
     const uint8_t *first = src, *second = NULL;
     size_t first_body = body_intact(first, size), second_body = 0;
@@ -139,10 +144,22 @@ int bc_manifest_decode(struct bc_manifest *ret, int *ret_damaged_copies, const v
     if (first_body != 0 && second_body != 0 && (first_body != second_body || memcmp(first, second, first_body) != 0))
         return BITCASK_CORRUPT;
     const uint8_t *body = first_body != 0 ? first : second;
-    if (bc_get_u32(body + 8) != BC_FORMAT_VERSION || bc_get_u32(body + 20) != 0)
+    if (bc_get_u32(body + 8) != BC_FORMAT_VERSION || (bc_get_u32(body + 20) & ~known) != 0)
         return BITCASK_UNSUPPORTED;
     int result = body_decode(ret, body, first_body != 0 ? first_body : second_body, allocator);
     if (result == BITCASK_OK)
         *ret_damaged_copies = (first_body == 0) + (second_body == 0);
     return result;
+}
+
+int bc_manifest_decode(struct bc_manifest *ret, int *ret_damaged_copies, const void *src, size_t size,
+                       const bitcask_allocator *allocator)
+{
+    return decode(ret, ret_damaged_copies, src, size, 0, allocator);
+}
+
+int bc_manifest_decode_backup(struct bc_manifest *ret, int *ret_damaged_copies, const void *src, size_t size,
+                              const bitcask_allocator *allocator)
+{
+    return decode(ret, ret_damaged_copies, src, size, BC_MANIFEST_UNFINISHED, allocator);
 }

@@ -8,6 +8,10 @@
 #define BC_MANIFEST_OPEN 1U   /* state: may be longer than end, which is the offset known durable */
 #define BC_MANIFEST_SEALED 2U /* state: ends at end, durable as a whole, never changes */
 
+/* Of the MANIFEST itself. */
+#define BC_MANIFEST_BACKUP 1U     /* compatible: a backup wrote it, and nobody has written to that directory since */
+#define BC_MANIFEST_UNFINISHED 1U /* incompatible: a backup into this directory was not finished; it is no store */
+
 #define BC_MANIFEST_CLEAN 1U /* flags: ended by a clean close; the next open may go on in it */
 
 struct bc_manifest_file {
@@ -25,6 +29,7 @@ struct bc_manifest {
     uint64_t ceiling; /* no sequence at or above it was ever handed out */
     uint64_t next_id; /* no file with this id or a higher one was ever made */
     uint64_t cleared_below;
+    uint32_t compatible, incompatible; /* flags; what is not known here is not kept */
     size_t count;
     struct bc_manifest_file *files; /* ascending ids; owned */
 };
@@ -39,5 +44,8 @@ void bc_manifest_encode(void *dst, const struct bc_manifest *m);
  */
 int bc_manifest_decode(struct bc_manifest *ret, int *ret_damaged_copies, const void *src, size_t size,
                        const bitcask_allocator *) bc_must_check;
+/* The same for who can deal with an unfinished backup: to everybody else it is UNSUPPORTED. */
+int bc_manifest_decode_backup(struct bc_manifest *ret, int *ret_damaged_copies, const void *src, size_t size,
+                              const bitcask_allocator *) bc_must_check;
 
 #endif

@@ -53,8 +53,9 @@ struct bc_io {
      */
     int (*dir_open_below)(void *ctx, int dir, const char *name, bool create, int *ret_dir);
     int (*rename)(void *ctx, int dir, const char *from, const char *to);
-    int (*link)(void *ctx, int dir, const char *from, int to_dir, const char *to); /* a second name; EEXIST, never replaces */
     int (*unlink)(void *ctx, int dir, const char *name);
+    /* A second name for a file, never through a symbolic link. EEXIST; EXDEV, EPERM, EMLINK, EOPNOTSUPP where it cannot be. */
+    int (*link)(void *ctx, int from_dir, const char *from, int to_dir, const char *to);
 
     /* Files. */
     int (*open)(void *ctx, int dir, const char *name, unsigned flags, unsigned mode, int *ret_fd);

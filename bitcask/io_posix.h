@@ -33,9 +33,9 @@ int bc_posix_dir_list(void *ctx, int dir, bc_io_name_fn fn, void *arg);
 int bc_posix_dir_free_space(void *ctx, int dir, uint64_t *ret_bytes);
 bool bc_posix_dir_maps_well(void *ctx, int dir);
 int bc_posix_dir_open_below(void *ctx, int dir, const char *name, bool create, int *ret_dir);
-int bc_posix_link(void *ctx, int dir, const char *from, int to_dir, const char *to);
 int bc_posix_rename(void *ctx, int dir, const char *from, const char *to);
 int bc_posix_unlink(void *ctx, int dir, const char *name);
+int bc_posix_link(void *ctx, int from_dir, const char *from, int to_dir, const char *to);
 
 /* Mappings, memory and the machine: io_posix_memory.c. */
 int bc_posix_map(void *ctx, int fd, size_t size, bool writable, void **ret);

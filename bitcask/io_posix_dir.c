@@ -142,13 +142,6 @@ int bc_posix_dir_open_below(void *ctx, int dir, const char *name, bool create, i
     return 0;
 }
 
-int bc_posix_link(void *ctx, int dir, const char *from, int to_dir, const char *to)
-{
-    BC_KEEP_ERRNO;
-    (void)ctx;
-    return linkat(dir, from, to_dir, to, 0) == 0 ? 0 : errno;
-}
-
 int bc_posix_rename(void *ctx, int dir, const char *from, const char *to)
 {
     BC_KEEP_ERRNO;
@@ -161,4 +154,11 @@ int bc_posix_unlink(void *ctx, int dir, const char *name)
     BC_KEEP_ERRNO;
     (void)ctx;
     return unlinkat(dir, name, 0) == 0 ? 0 : errno;
+}
+
+int bc_posix_link(void *ctx, int from_dir, const char *from, int to_dir, const char *to)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    return linkat(from_dir, from, to_dir, to, 0) == 0 ? 0 : errno;
 }

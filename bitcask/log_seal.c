@@ -48,7 +48,9 @@ void bc_log_trim_sealed(struct bc_log *log)
         int fd;
         if (bc_datafile_open(log->dir, &log->files->store, &e.files[i].name, BC_IO_WRITE, &fd, &st) != BITCASK_OK)
             continue;
-        if (st.size > e.files[i].end)
+        /* With a second name it is somebody else's file, too, who may know of a later end: a copy of this one may go on there.
+         */
+        if (st.size > e.files[i].end && st.links == 1)
             (void)io->truncate(io->ctx, fd, e.files[i].end);
         io->close(io->ctx, fd);
     }

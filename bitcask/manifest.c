@@ -29,8 +29,8 @@ static int read_bytes(const struct bc_directory *dir, const bitcask_allocator *a
     return BITCASK_OK;
 }
 
-int bc_manifest_read(const struct bc_directory *dir, const bitcask_allocator *a, struct bc_manifest *ret,
-                     int *ret_damaged_copies)
+static int read_any(const struct bc_directory *dir, const bitcask_allocator *a, struct bc_manifest *ret,
+                    int *ret_damaged_copies)
 {
     int fd;
     int result = bc_directory_open_file(dir, BC_MANIFEST_NAME, 0, &fd);
@@ -42,7 +42,7 @@ int bc_manifest_read(const struct bc_directory *dir, const bitcask_allocator *a,
     dir->io->close(dir->io->ctx, fd);
     if (result != BITCASK_OK)
         return result;
-    result = bc_manifest_decode(ret, ret_damaged_copies, bytes, size, a);
+    result = bc_manifest_decode_backup(ret, ret_damaged_copies, bytes, size, a);
     bc_free(a, bytes);
     if (result == BITCASK_CORRUPT)
         return bc_fail(result, 0, BC_MANIFEST_NAME, 0,
@@ -53,6 +53,29 @@ int bc_manifest_read(const struct bc_directory *dir, const bitcask_allocator *a,
     if (result == BITCASK_UNSUPPORTED)
         return bc_fail(result, 0, BC_MANIFEST_NAME, 0, "%s: written by a newer version of the format", BC_MANIFEST_NAME);
     return result;
+}
+
+int bc_manifest_read_backup(const struct bc_directory *dir, const bitcask_allocator *a, struct bc_manifest *ret)
+{
+    int damaged_copies;
+    return read_any(dir, a, ret, &damaged_copies);
+}
+
+int bc_manifest_read(const struct bc_directory *dir, const bitcask_allocator *a, struct bc_manifest *ret,
+                     int *ret_damaged_copies)
+{
+    struct bc_manifest m;
+    int result = read_any(dir, a, &m, ret_damaged_copies);
+    if (result != BITCASK_OK)
+        return result;
+    if ((m.incompatible & BC_MANIFEST_UNFINISHED) != 0) {
+        bc_manifest_free(a, &m);
+        return bc_fail(BITCASK_UNSUPPORTED, 0, BC_MANIFEST_NAME, 0,
+                       "%s: a backup into this directory was not finished: it is no store; run the backup again, or remove it",
+                       dir->path);
+    }
+    *ret = m;
+    return BITCASK_OK;
 }
 
 void bc_manifest_free(const bitcask_allocator *a, struct bc_manifest *m)
@@ -113,15 +136,15 @@ void bc_manifest_abort(struct bc_manifest_keeper *k, struct bc_manifest *edit)
     pthread_mutex_unlock(&k->mutex);
 }
 
-static int write_tmp(const struct bc_manifest_keeper *k, const void *bytes, size_t size)
+static int write_tmp(const struct bc_directory *dir, const void *bytes, size_t size)
 {
-    const struct bc_io *io = k->dir->io;
+    const struct bc_io *io = dir->io;
     /* A left-over one may be a hard link or worse: never written through. */
-    int result = bc_directory_unlink(k->dir, BC_MANIFEST_TMP);
+    int result = bc_directory_unlink(dir, BC_MANIFEST_TMP);
     if (result != BITCASK_OK)
         return result;
     int fd;
-    result = bc_directory_open_file(k->dir, BC_MANIFEST_TMP, BC_IO_WRITE | BC_IO_CREATE | BC_IO_EXCLUSIVE, &fd);
+    result = bc_directory_open_file(dir, BC_MANIFEST_TMP, BC_IO_WRITE | BC_IO_CREATE | BC_IO_EXCLUSIVE, &fd);
     if (result != BITCASK_OK)
         return result;
     struct bc_io_slice slice = {bytes, size};
@@ -133,35 +156,51 @@ static int write_tmp(const struct bc_manifest_keeper *k, const void *bytes, size
         result = bc_fail_io(error, BC_MANIFEST_TMP, "cannot sync");
     io->close(io->ctx, fd);
     if (result != BITCASK_OK)
-        (void)io->unlink(io->ctx, k->dir->fd, BC_MANIFEST_TMP);
+        (void)io->unlink(io->ctx, dir->fd, BC_MANIFEST_TMP);
     return result;
+}
+
+int bc_manifest_write(const struct bc_directory *dir, const bitcask_allocator *a, const struct bc_manifest *m,
+                      const char **ret_unknown)
+{
+    size_t size = bc_manifest_size(m->count);
+    void *bytes = bc_alloc(a, size);
+    *ret_unknown = NULL;
+    if (bytes == NULL)
+        return bc_fail(BITCASK_NO_MEMORY, 0, BC_MANIFEST_NAME, 0, "no memory to write the MANIFEST");
+    bc_manifest_encode(bytes, m);
+    int result = write_tmp(dir, bytes, size);
+    bc_free(a, bytes);
+    if (result != BITCASK_OK)
+        return result;
+    const struct bc_io *io = dir->io;
+    const char *what = "cannot rename the new MANIFEST into place";
+    int error = io->rename(io->ctx, dir->fd, BC_MANIFEST_TMP, BC_MANIFEST_NAME);
+    if (error == 0) {
+        what = "cannot sync the directory";
+        error = io->dir_sync(io->ctx, dir->fd);
+    }
+    if (error == 0)
+        return BITCASK_OK;
+    *ret_unknown = what;
+    return bc_fail_io(error, BC_MANIFEST_NAME, what);
 }
 
 static int replace(const struct bc_manifest_keeper *k, const struct bc_manifest *edit)
 {
-    size_t size = bc_manifest_size(edit->count);
-    void *bytes = bc_alloc(k->allocator, size);
-    if (bytes == NULL)
-        return bc_fail(BITCASK_NO_MEMORY, 0, BC_MANIFEST_NAME, 0, "no memory to write the MANIFEST");
-    bc_manifest_encode(bytes, edit);
-    int result = write_tmp(k, bytes, size);
-    bc_free(k->allocator, bytes);
-    if (result != BITCASK_OK)
+    const char *unknown;
+    int result = bc_manifest_write(k->dir, k->allocator, edit, &unknown);
+    if (unknown == NULL)
         return result;
-    const struct bc_io *io = k->dir->io;
-    int error = io->rename(io->ctx, k->dir->fd, BC_MANIFEST_TMP, BC_MANIFEST_NAME);
-    if (error != 0)
-        return bc_health_poison(k->health, error, BC_MANIFEST_NAME, "cannot rename the new MANIFEST into place");
-    error = io->dir_sync(io->ctx, k->dir->fd);
-    if (error != 0)
-        return bc_health_poison(k->health, error, BC_MANIFEST_NAME, "cannot sync the directory");
-    return BITCASK_OK;
+    return bc_health_poison(k->health, bitcask_last_error()->sys_errno, BC_MANIFEST_NAME, unknown);
 }
 
 int bc_manifest_commit(struct bc_manifest_keeper *k, struct bc_manifest *edit)
 {
     uint64_t next = atomic_load(k->next_sequence);
     edit->generation = k->current.generation + 1;
+    /* Whatever it was made as, it goes its own way from here on. */
+    edit->compatible = 0;
     edit->ceiling = BC_MAX(k->current.ceiling, next + BC_CEILING_STEP);
     int result = replace(k, edit);
     if (result == BITCASK_OK) {

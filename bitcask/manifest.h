@@ -30,9 +30,16 @@ struct bc_manifest_keeper {
     _Atomic uint64_t *next_sequence; /* borrowed; read when a ceiling is chosen */
 };
 
-/* Reads and checks the MANIFEST of a directory. *ret->files is the caller's. OK, NOT_FOUND, CORRUPT, UNSUPPORTED, IO. */
+/* Reads and checks the MANIFEST of a directory. *ret->files is the caller's. OK, NOT_FOUND, CORRUPT, UNSUPPORTED (an unfinished
+ * backup, too), IO. */
 int bc_manifest_read(const struct bc_directory *, const bitcask_allocator *, struct bc_manifest *ret,
                      int *ret_damaged_copies) bc_must_check;
+/* The same, of an unfinished backup, too. */
+int bc_manifest_read_backup(const struct bc_directory *, const bitcask_allocator *, struct bc_manifest *ret) bc_must_check;
+/* Replaces the MANIFEST of a directory, durably. *ret_unknown: NULL, or what failed of the rename and the sync behind it: then
+ * either MANIFEST may be the durable one. OK, NO_SPACE, IO, NO_MEMORY. */
+int bc_manifest_write(const struct bc_directory *, const bitcask_allocator *, const struct bc_manifest *,
+                      const char **ret_unknown) bc_must_check;
 void bc_manifest_free(const bitcask_allocator *, struct bc_manifest *);
 
 /* current is taken over. */

@@ -331,7 +331,7 @@ static int recover(const struct recovery *given, struct bc_manifest *m, struct b
         int result = examine(&r, &m->files[i], &tails[count]);
         if (result != BITCASK_OK)
             return result;
-        count++;
+        ret->open[count++] = m->files[i].name.id;
     }
     bool is_void = false;
     if (count == 2) {
@@ -345,6 +345,7 @@ static int recover(const struct recovery *given, struct bc_manifest *m, struct b
     for (size_t i = count; i > 0; i--)
         settle_entry(&r, m, &tails[i - 1], i == 2 && is_void, ret);
     ret->changed = count > 0;
+    ret->open_count = count;
     return BITCASK_OK;
 }
 

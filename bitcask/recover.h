@@ -27,6 +27,8 @@ struct bc_tail {
 
 struct bc_recovery {
     bool changed;                        /* the MANIFEST has ends or files that the durable one has not */
+    size_t open_count;                   /* files that were listed open */
+    uint64_t open[BC_OPEN_FILES_MAX];    /* their ids */
     size_t dropped_count;                /* files that left it: empty, or void behind a predecessor's cut */
     uint64_t dropped[BC_OPEN_FILES_MAX]; /* their ids */
     uint64_t cut_bytes;                  /* of torn tail, zeros not counted */

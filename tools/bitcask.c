@@ -28,8 +28,9 @@ static const struct cli_command help_command = {
 };
 
 static const struct cli_command *const commands[] = {
-    &cli_get,   &cli_put,    &cli_delete, &cli_touch, &cli_list, &cli_scan,         &cli_count, &cli_stat,     &cli_hint,
-    &cli_merge, &cli_verify, &cli_repair, &cli_dump,  &cli_load, &cli_import_basho, &cli_clear, &cli_selftest, &help_command,
+    &cli_get,  &cli_put,  &cli_delete,       &cli_touch,  &cli_list,     &cli_scan,     &cli_count,
+    &cli_stat, &cli_hint, &cli_merge,        &cli_verify, &cli_repair,   &cli_backup,   &cli_restore,
+    &cli_dump, &cli_load, &cli_import_basho, &cli_clear,  &cli_selftest, &help_command,
 };
 
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])

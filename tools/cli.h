@@ -27,7 +27,7 @@ struct cli_command {
 };
 
 extern const struct cli_command cli_get, cli_put, cli_delete, cli_touch, cli_list, cli_scan, cli_count, cli_stat, cli_hint,
-    cli_merge, cli_verify, cli_repair, cli_dump, cli_load, cli_import_basho, cli_clear, cli_selftest;
+    cli_merge, cli_verify, cli_repair, cli_backup, cli_restore, cli_dump, cli_load, cli_import_basho, cli_clear, cli_selftest;
 
 /* The last options in the help of a command that opens a store. */
 #define CLI_STORE_OPTIONS                                                                                                      \

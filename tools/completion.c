@@ -315,7 +315,8 @@ static void print_zsh(const struct cli_command *const *commands, size_t count)
             cli_print("                '1:command:_describe command commands'\n");
         else
             cli_print("                '1:directory:_files -/' \\\n"
-                      "                '*:argument: '\n");
+                      "                '%s'\n",
+                      strstr(commands[i]->help, " SRC DST\n") ? "2:directory:_files -/" : "*:argument: ");
         cli_print("            ;;\n");
     }
     cli_print("        esac\n"

@@ -47,7 +47,7 @@ _bitcask()
     --ttl | --expire-at | --prefix | --first | --last | --limit | --file | --rate-limit | --database | --expiry-secs) return ;;
     esac
     case $command in
-    '') words='get put delete touch list scan count stat hint merge verify repair dump load import-basho clear selftest help -q --quiet -V --version --print-completion -o --option -v --verbose -h --help' ;;
+    '') words='get put delete touch list scan count stat hint merge verify repair backup restore dump load import-basho clear selftest help -q --quiet -V --version --print-completion -o --option -v --verbose -h --help' ;;
     get) words='-x --hex --salvage -q --quiet -o --option -v --verbose -h --help' ;;
     put) words='-x --hex --ttl --expire-at --if-absent --if-present --sync -q --quiet -o --option -v --verbose -h --help' ;;
     delete) words='-x --hex --sync -q --quiet -o --option -v --verbose -h --help' ;;
@@ -60,6 +60,8 @@ _bitcask()
     merge) words='--policy --file -n --dry-run --rate-limit --json -q --quiet -o --option -v --verbose -h --help' ;;
     verify) words='--recount --json --color -q --quiet -v --verbose -h --help' ;;
     repair) words='-n --dry-run --json --color -q --quiet -v --verbose -h --help' ;;
+    backup) words='--no-link --verify-all --skip-linked --json -q --quiet -o --option -v --verbose -h --help' ;;
+    restore) words='--json -q --quiet -o --option -v --verbose -h --help' ;;
     dump) words='--format --print --prefix --first --last --limit --sorted -x --hex --salvage -q --quiet -o --option -v --verbose -h --help' ;;
     load) words='--format --if-absent --database --last-wins -q --quiet -o --option -v --verbose -h --help' ;;
     import-basho) words='--expiry-secs --json -q --quiet -o --option -v --verbose -h --help' ;;
@@ -68,7 +70,7 @@ _bitcask()
     help) words='-h --help' ;;
     esac
     if [[ $command == help ]]; then
-        words='get put delete touch list scan count stat hint merge verify repair dump load import-basho clear selftest help'
+        words='get put delete touch list scan count stat hint merge verify repair backup restore dump load import-basho clear selftest help'
     elif [[ -n $command && $cur != -* ]]; then
         compopt -o filenames
         COMPREPLY=($(compgen -d -- "$cur"))

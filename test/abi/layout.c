@@ -171,6 +171,28 @@ CHECK(bitcask_merge_options, MERGE_OPTIONS_MEMBERS, 48)
     M(T, duration_ms, 80, 8)
 CHECK(bitcask_merge_result, MERGE_RESULT_MEMBERS, 88)
 
+#define BACKUP_OPTIONS_MEMBERS(M, T)                                                                                           \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, flags, 8, 4)                                                                                                          \
+    M(T, reserved, 12, 4)                                                                                                      \
+    M(T, progress, 16, 8)                                                                                                      \
+    M(T, progress_ctx, 24, 8)                                                                                                  \
+    M(T, result, 32, 8)
+CHECK(bitcask_backup_options, BACKUP_OPTIONS_MEMBERS, 40)
+
+#define BACKUP_RESULT_MEMBERS(M, T)                                                                                            \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, files, 8, 8)                                                                                                          \
+    M(T, linked, 16, 8)                                                                                                        \
+    M(T, copied, 24, 8)                                                                                                        \
+    M(T, kept, 32, 8)                                                                                                          \
+    M(T, removed, 40, 8)                                                                                                       \
+    M(T, bytes, 48, 8)                                                                                                         \
+    M(T, bytes_copied, 56, 8)                                                                                                  \
+    M(T, sequence, 64, 8)                                                                                                      \
+    M(T, duration_ms, 72, 8)
+CHECK(bitcask_backup_result, BACKUP_RESULT_MEMBERS, 80)
+
 #define HINT_OPTIONS_MEMBERS(M, T)                                                                                             \
     M(T, struct_size, 0, 8)                                                                                                    \
     M(T, flags, 8, 4)                                                                                                          \
@@ -254,6 +276,8 @@ int main(void)
     SAME(bitcask_stats, BITCASK_STATS_INIT, bitcask_stats_init);
     SAME(bitcask_merge_options, BITCASK_MERGE_OPTIONS_INIT, bitcask_merge_options_init);
     SAME(bitcask_merge_result, BITCASK_MERGE_RESULT_INIT, bitcask_merge_result_init);
+    SAME(bitcask_backup_options, BITCASK_BACKUP_OPTIONS_INIT, bitcask_backup_options_init);
+    SAME(bitcask_backup_result, BITCASK_BACKUP_RESULT_INIT, bitcask_backup_result_init);
     SAME(bitcask_hint_options, BITCASK_HINT_OPTIONS_INIT, bitcask_hint_options_init);
     SAME(bitcask_hint_result, BITCASK_HINT_RESULT_INIT, bitcask_hint_result_init);
     SAME(bitcask_verify_options, BITCASK_VERIFY_OPTIONS_INIT, bitcask_verify_options_init);

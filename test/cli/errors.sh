@@ -18,7 +18,7 @@ for command in get put delete; do
     runs 2 "$command with too many arguments" $command "$store" key value more
     runs 2 "$command with an empty KEY" $command "$store" ''
 done
-for command in list scan count stat hint merge dump load clear touch; do
+for command in list scan count stat hint merge dump load clear touch backup restore; do
     runs 2 "$command without arguments" $command
     runs 2 "$command with an unknown option" $command --frobnicate "$store"
     err_has "^bitcask $command: no option '--frobnicate'" 'is named'

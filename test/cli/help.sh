@@ -4,7 +4,7 @@
 
 runs 0 '--help' --help
 out_has '^usage: bitcask' 'shows the usage'
-for command in get put delete touch list scan count stat hint merge verify repair dump load import-basho clear selftest help; do
+for command in get put delete touch list scan count stat hint merge verify repair backup restore dump load import-basho clear selftest help; do
     out_has "^  $command " "lists $command"
 done
 cp "$work/out" "$work/overview"
@@ -13,7 +13,7 @@ out_same "$work/overview" 'is the same'
 runs 0 'help' help
 out_same "$work/overview" 'is the same'
 
-for command in get put delete touch list scan count stat hint merge verify repair dump load import-basho clear selftest; do
+for command in get put delete touch list scan count stat hint merge verify repair backup restore dump load import-basho clear selftest; do
     runs 0 "$command --help" $command --help
     out_has "^usage: bitcask $command " 'shows the usage'
     out_has '^Example' 'has an example'

@@ -104,23 +104,6 @@ int sd_sim_dir_open_below(void *ctx, int fd, const char *name, bool create, int 
     return d == NULL ? EBADF : file ? ENOTDIR : sd_sim_dir_open(ctx, path, create, ret_dir);
 }
 
-int sd_sim_link(void *ctx, int fd, const char *from, int to_fd, const char *to)
-{
-    struct sd_op op;
-    struct sd_descriptor *d;
-    if (!sd_enter_dir(&op, ctx, SIMDISK_LINK, fd, to, &d))
-        return sd_end(&op, 0);
-    struct sd_descriptor *target = sd_find_descriptor(op.disk, to_fd, true, "link");
-    struct sd_inode *f = sd_names_find(&d->dir->now, from);
-    if (f == NULL || target == NULL)
-        return sd_end(&op, f == NULL ? ENOENT : EBADF);
-    if (sd_names_find(&target->dir->now, to) != NULL)
-        return sd_end(&op, EEXIST);
-    sd_pending_add(op.disk, target->dir, NULL, to, f);
-    sd_names_set(&target->dir->now, to, f);
-    return sd_end(&op, 0);
-}
-
 int sd_sim_rename(void *ctx, int fd, const char *from, const char *to)
 {
     struct sd_op op;
@@ -154,5 +137,23 @@ int sd_sim_unlink(void *ctx, int fd, const char *name)
     sd_pending_add(op.disk, d->dir, name, NULL, f);
     sd_names_set(&d->dir->now, name, NULL);
     sd_collect(op.disk);
+    return sd_end(&op, 0);
+}
+
+/* The new name is pending as that of a file that was made: the inode is the other name's. */
+int sd_sim_link(void *ctx, int from_fd, const char *from, int to_fd, const char *to)
+{
+    struct sd_op op;
+    struct sd_descriptor *d;
+    if (!sd_enter_dir(&op, ctx, SIMDISK_LINK, to_fd, to, &d))
+        return sd_end(&op, 0);
+    const struct sd_descriptor *source = sd_find_descriptor(op.disk, from_fd, true, "link");
+    struct sd_inode *f = source == NULL ? NULL : sd_names_find(&source->dir->now, from);
+    if (f == NULL)
+        return sd_end(&op, source == NULL ? EBADF : ENOENT);
+    if (sd_names_find(&d->dir->now, to) != NULL)
+        return sd_end(&op, EEXIST);
+    sd_pending_add(op.disk, d->dir, NULL, to, f);
+    sd_names_set(&d->dir->now, to, f);
     return sd_end(&op, 0);
 }

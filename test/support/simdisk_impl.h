@@ -241,9 +241,9 @@ int sd_sim_dir_list(void *ctx, int fd, bc_io_name_fn fn, void *arg);
 int sd_sim_dir_free_space(void *ctx, int fd, uint64_t *ret_bytes);
 bool sd_sim_dir_maps_well(void *ctx, int fd);
 int sd_sim_dir_open_below(void *ctx, int fd, const char *name, bool create, int *ret_dir);
-int sd_sim_link(void *ctx, int fd, const char *from, int to_fd, const char *to);
 int sd_sim_rename(void *ctx, int fd, const char *from, const char *to);
 int sd_sim_unlink(void *ctx, int fd, const char *name);
+int sd_sim_link(void *ctx, int from_fd, const char *from, int to_fd, const char *to);
 
 /* ---- mappings, memory, the machine: simdisk_memory.c ---- */
 

@@ -62,7 +62,7 @@ static void newer_manifest_version(unsigned char *p, size_t size)
 
 static void unknown_manifest_flag(unsigned char *p, size_t size)
 {
-    bc_put_u32(p + 20, 1);
+    bc_put_u32(p + 20, 1U << 7);
     seal_manifest(p, size);
 }
 
