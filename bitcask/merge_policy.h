@@ -7,7 +7,7 @@
  *
  * age being what was written since the file's records were, on average. Files of one step are of similar age, so that what is
  * cold and what is hot stay apart. The formula is that of log-structured file systems (Rosenblum and Ousterhout, 1992) with
- * the exponent and the constant that decision 0006 measures.
+ * the exponent and the constant that decision 0011 measures.
  */
 #ifndef BC_MERGE_POLICY_H
 #define BC_MERGE_POLICY_H

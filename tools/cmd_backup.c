@@ -59,43 +59,44 @@ static int backup(const char *from, const char *to, uint32_t flags, bool json)
 
 /* ---- restore ---- */
 
-struct check {
-    uint64_t done, total;
-};
-
-static int check_record(bitcask_slice key, bitcask_slice value, const bitcask_key_info *info, void *ctx)
+/* A bitcask_finding_fn: what is damaged, on standard error. */
+static int report(const bitcask_finding *finding, void *ctx)
 {
-    struct check *c = ctx;
-    (void)key;
-    (void)value;
-    (void)info;
-    return progress_show("check", ++c->done, c->total, NULL);
+    (void)ctx;
+    if (finding->severity != BITCASK_FINDING_ERROR)
+        return 0;
+    erase_bar();
+    cli_say(CLI_ERROR, "%s:%" PRIu64 ": %s", finding->file, finding->offset, finding->message);
+    return 0;
 }
 
-/* Every record that the store shows is read: what cannot be restored is known before anything is written. */
-static int check_all(bitcask *db)
+/* All of it is verified: what cannot be restored is known before anything is written. */
+static int check_all(const char *from)
 {
-    bitcask_stats stats = BITCASK_STATS_INIT;
-    int result = bitcask_stats_get(db, &stats);
-    struct check c = {0, stats.keys};
-    if (result == BITCASK_OK)
-        result = bitcask_fold(db, NULL, check_record, &c);
+    bitcask_verify_options options = BITCASK_VERIFY_OPTIONS_INIT;
+    bitcask_verify_result found = BITCASK_VERIFY_RESULT_INIT;
+    options.finding = report;
+    options.progress = progress_show;
+    int result = bitcask_verify(from, &options, &found);
     erase_bar();
-    if (result > 0)
+    if (result == BITCASK_CANCELLED)
         return cli_say(CLI_ERROR, "interrupted; nothing was written");
-    return result == BITCASK_OK ? CLI_OK : cli_say(CLI_ERROR, "%s", bitcask_last_error()->message);
+    if (result == BITCASK_CORRUPT && found.errors > 0)
+        return cli_say(CLI_ERROR, "%s is damaged; nothing was written; repair a copy of it first", from);
+    /* Damaged hints and the like cost nothing: what comes of it is whole. */
+    return result == BITCASK_OK || result == BITCASK_CORRUPT ? CLI_OK : cli_say(CLI_ERROR, "%s", bitcask_last_error()->message);
 }
 
 static int restore(const char *from, const char *to, bool json)
 {
     bitcask *db;
     progress_catch_signals();
-    int code = cli_open(from, BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE, &db);
+    int code = check_all(from);
+    if (code == CLI_OK)
+        code = cli_open(from, BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE, &db);
     if (code != CLI_OK)
         return code;
-    code = check_all(db);
-    if (code == CLI_OK)
-        code = run_backup(db, to, BITCASK_BACKUP_RESTORE, json, "what was made is no store yet, and the next run completes it");
+    code = run_backup(db, to, BITCASK_BACKUP_RESTORE, json, "what was made is no store yet, and the next run completes it");
     return cli_close(db, code);
 }
 
