@@ -7,6 +7,7 @@ void bc_memory_init(struct bc_keydir_memory *m, const bitcask_allocator *allocat
 {
     m->allocator = allocator;
     m->io = io;
+    m->pool = NULL;
     m->maps = allocator->resize == bc_allocator_default.resize && shards <= MAPPED_SHARDS_MAX;
 }
 

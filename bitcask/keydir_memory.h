@@ -8,6 +8,7 @@
 
 #include "bitcask/alloc.h"
 #include "bitcask/io.h"
+#include "bitcask/keydir_pool.h"
 
 #define BC_MEMORY_PAGE 4096U
 
@@ -15,6 +16,7 @@ struct bc_keydir_memory {
     const bitcask_allocator *allocator;
     const struct bc_io *io;
     bool maps;
+    struct bc_pool *pool; /* NULL: none */
 };
 
 /* Mappings are counted by the system (vm.max_map_count): with more shards than 8192 all memory comes from the allocator. */
