@@ -60,6 +60,13 @@ static inline int bc_db_usable(const bitcask *db)
  * cannot start). */
 int bc_db_writable(bitcask *) bc_must_check;
 
+/* Outside all pins, between calls: what was taken away from readers goes. */
+static inline void bc_db_tidy(bitcask *db)
+{
+    if (bc_unlikely(bc_filetable_reclaimable(&db->files)))
+        bc_filetable_reclaim(&db->files);
+}
+
 static inline bool bc_db_syncs_always(const bitcask *db)
 {
     return atomic_load_explicit(&db->sync_mode, memory_order_relaxed) == BITCASK_SYNC_ALWAYS;

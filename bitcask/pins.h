@@ -9,14 +9,57 @@
 #include "bitcask/alloc.h"
 #include "bitcask/io.h"
 
-struct bc_pins;
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Two counters, one for each parity of the epoch. */
+struct bc_pins_stripe {
+    _Alignas(BC_CACHE_LINE) atomic_uint inside[2];
+};
+
+struct bc_pins {
+    struct bc_pins_stripe *stripes; /* aligned, within memory */
+    unsigned mask;
+    atomic_uint epoch;
+
+    /* Written seldom; not on the line that every enter() reads. */
+    _Alignas(BC_CACHE_LINE) atomic_uint threads;
+    const bitcask_allocator *allocator;
+    const struct bc_io *io;
+    void *memory;
+    pthread_mutex_t mutex; /* one synchronize() at a time */
+};
 
 struct bc_pins *bc_pins_new(const bitcask_allocator *, const struct bc_io *); /* NULL: no memory */
 void bc_pins_free(struct bc_pins *);                                          /* NULL ok; no reader inside */
 
+/* This thread's number, 0 = none yet: given by the first pins that it enters, so that the threads of one store get stripes of
+ * their own. With several stores two threads may share a stripe, which costs time and nothing else. */
+extern _Thread_local unsigned bc_pins_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));
+void bc_pins_number(struct bc_pins *); /* gives it */
+
 /* Never blocks. The token goes to leave(), on the same or another thread. */
-unsigned bc_pins_enter(struct bc_pins *);
-void bc_pins_leave(struct bc_pins *, unsigned token);
+static inline unsigned bc_pins_enter(struct bc_pins *pins)
+{
+    if (bc_unlikely(bc_pins_thread == 0))
+        bc_pins_number(pins);
+    unsigned stripe = bc_pins_thread & pins->mask;
+    for (;;) {
+        unsigned epoch = atomic_load(&pins->epoch);
+        atomic_uint *inside = &pins->stripes[stripe].inside[epoch & 1];
+        atomic_fetch_add(inside, 1);
+        /* Counted before the epoch moved: synchronize() sees the count. Moved in between: it may have seen
+         * zero and gone. */
+        if (bc_likely(atomic_load(&pins->epoch) == epoch))
+            return stripe << 1 | (epoch & 1);
+        atomic_fetch_sub(inside, 1);
+    }
+}
+
+static inline void bc_pins_leave(struct bc_pins *pins, unsigned token)
+{
+    atomic_fetch_sub_explicit(&pins->stripes[token >> 1].inside[token & 1], 1, memory_order_release);
+}
 
 /* Returns when every reader that was inside at the call has left. May sleep; not under wal, shard or cache locks. Callers
  * exclude each other inside. */
