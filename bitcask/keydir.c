@@ -286,22 +286,25 @@ bool bc_keydir_upkeep(struct bc_keydir *k)
 
 /* ---- all ---- */
 
+static inline void each_slot_of(struct bc_shard *s, void (*fn)(const struct bc_shard *, struct bc_pair, void *arg), void *arg)
+{
+    pthread_mutex_lock(&s->mutex);
+    uint32_t left = bc_get32(&s->table.count);
+    for (uint32_t position = 0; left != 0; position++) {
+        struct bc_pair pair = bc_table_at(&s->table, position);
+        if (pair.place == 0)
+            continue;
+        fn(s, pair, arg);
+        left--;
+    }
+    pthread_mutex_unlock(&s->mutex);
+}
+
 /* Calls fn for every slot that is in use, shard by shard, under the shard's mutex. */
 static void each_slot(struct bc_keydir *k, void (*fn)(const struct bc_shard *, struct bc_pair, void *arg), void *arg)
 {
-    for (uint32_t i = 0; i < k->count; i++) {
-        struct bc_shard *s = &k->shards[i];
-        pthread_mutex_lock(&s->mutex);
-        uint32_t left = bc_get32(&s->table.count);
-        for (uint32_t position = 0; left != 0; position++) {
-            struct bc_pair pair = bc_table_at(&s->table, position);
-            if (pair.place == 0)
-                continue;
-            fn(s, pair, arg);
-            left--;
-        }
-        pthread_mutex_unlock(&s->mutex);
-    }
+    for (uint32_t i = 0; i < k->count; i++)
+        each_slot_of(&k->shards[i], fn, arg);
 }
 
 struct each_call {
@@ -336,6 +339,12 @@ void bc_keydir_each_entry(struct bc_keydir *k, bc_keydir_entry_fn fn, void *arg)
 {
     struct each_call call = {.entry_fn = fn, .arg = arg};
     each_slot(k, call_with_entry, &call);
+}
+
+void bc_keydir_each_entry_of(struct bc_keydir *k, uint32_t shard, bc_keydir_entry_fn fn, void *arg)
+{
+    struct each_call call = {.entry_fn = fn, .arg = arg};
+    each_slot_of(&k->shards[shard], call_with_entry, &call);
 }
 
 int bc_keydir_preserve_all(struct bc_keydir *k)

@@ -100,7 +100,19 @@ bool bc_keydir_relocate(struct bc_keydir *, uint64_t hash, const void *key, size
 int bc_keydir_load_begin(struct bc_keydir *) bc_must_check;
 int bc_keydir_load(struct bc_keydir *, uint64_t hash, const void *key, size_t key_size, uint64_t sequence,
                    const struct bc_entry *entry, int64_t expire_at_ms) bc_must_check; /* BITCASK_OK, NO_MEMORY */
-void bc_keydir_load_end(struct bc_keydir *); /* tombstones go, memory for sequences is returned */
+
+/* The same for many entries, faster: one thread's, kept by shard until about so many bytes are there, or until a flush. A key
+ * of more than some hundred bytes goes in at once. After a failure there is nothing left but free. NULL: no memory. */
+struct bc_loader;
+struct bc_loader *bc_keydir_loader_new(struct bc_keydir *, uint64_t bytes);
+int bc_keydir_loader_add(struct bc_loader *, uint64_t hash, const void *key, size_t key_size, uint64_t sequence,
+                         const struct bc_entry *entry, int64_t expire_at_ms) bc_must_check; /* BITCASK_OK, NO_MEMORY */
+int bc_keydir_loader_flush(struct bc_loader *) bc_must_check;                               /* the same */
+void bc_keydir_loader_free(struct bc_loader *); /* NULL ok; what was not flushed is dropped */
+
+/* Tombstones go, memory for sequences is returned: of one shard (any thread), then of what is left. */
+void bc_keydir_load_end_of(struct bc_keydir *, uint32_t shard);
+void bc_keydir_load_end(struct bc_keydir *);
 
 /* ---- upkeep: a background thread, no lock held ---- */
 
@@ -117,6 +129,7 @@ void bc_keydir_each(struct bc_keydir *, bc_keydir_fn, void *arg); /* shard by sh
 /* The same without keys: the slots only, in their order. */
 typedef void (*bc_keydir_entry_fn)(const struct bc_entry *entry, void *arg);
 void bc_keydir_each_entry(struct bc_keydir *, bc_keydir_entry_fn, void *arg);
+void bc_keydir_each_entry_of(struct bc_keydir *, uint32_t shard, bc_keydir_entry_fn, void *arg);
 /* Empties it, in one step for readers. Under wal, with no snapshot taken since preserve_all(). */
 void bc_keydir_clear(struct bc_keydir *);
 int bc_keydir_preserve_all(struct bc_keydir *) bc_must_check; /* OK, NO_MEMORY */

@@ -133,6 +133,16 @@ void bc_table_load_end(struct bc_table *t, const struct bc_keydir_memory *m)
     t->sequences_reserved = 0;
 }
 
+void bc_table_populate(const struct bc_table *t, const struct bc_keydir_memory *m)
+{
+    uint32_t physical = bc_get32(&t->physical);
+    uint64_t *sequences = bc_table_sequences(t);
+    if (t->block != NULL)
+        bc_memory_populate(m, t->block->reserved, block_slots(t->block), physical * sizeof(struct bc_slot));
+    if (sequences != NULL)
+        bc_memory_populate(m, t->sequences_reserved, sequences, physical * sizeof *sequences);
+}
+
 /* ---- a new shape ---- */
 
 /* The extent that the table's slots would have; 0 if fewer than room slots of the tail would be left. */

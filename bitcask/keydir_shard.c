@@ -153,6 +153,26 @@ bool bc_shard_make_room(struct bc_keydir *k, struct bc_shard *s, uint32_t count,
     return bc_get32(&s->arena.room) >= entries_max(count, bytes) || renew_arena(k, s, entries_max(count, bytes));
 }
 
+bool bc_shard_expect(struct bc_keydir *k, struct bc_shard *s, uint64_t count, uint64_t bytes)
+{
+    uint64_t all = bc_get32(&s->table.count) + count;
+    if (all > bc_table_limit(bc_get32(&s->table.capacity)) && all < UINT32_MAX / 2) {
+        struct bc_table_plan plan = plan_for(k, s, bc_get32(&s->table.physical), (uint32_t)all, 1);
+        struct bc_table_block *old;
+        if (!bc_table_rebuild(&s->table, &k->memory, plan, 1, &old))
+            return false;
+        retire(k, old);
+        bc_table_populate(&s->table, &k->memory);
+    }
+    uint64_t more = bytes + count; /* a length of one byte each; what is longer grows when it comes */
+    if (more > BC_ARENA_MAX / 2)
+        return true;
+    if (bc_get32(&s->arena.room) < more && !renew_arena(k, s, more))
+        return false;
+    bc_memory_populate(&k->memory, s->arena.size, s->arena.base + bc_get32(&s->arena.used), more);
+    return true;
+}
+
 static bool table_is_tight(const struct bc_table *t)
 {
     uint32_t capacity = bc_get32(&t->capacity);

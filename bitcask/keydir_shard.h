@@ -80,6 +80,8 @@ static inline struct bc_entry bc_entry_decode(struct bc_pair pair)
 bool bc_shard_has_room(const struct bc_shard *, uint32_t count, uint64_t bytes); /* also without, under wal */
 /* Room for count publications of bytes in all. false: no memory; what it got is kept. */
 bool bc_shard_make_room(struct bc_keydir *, struct bc_shard *, uint32_t count, uint64_t bytes) bc_must_check;
+/* So many more entries are to come: one growth for all of them. Promises nothing. false: no memory. */
+bool bc_shard_expect(struct bc_keydir *, struct bc_shard *, uint64_t count, uint64_t bytes) bc_must_check;
 /* Asks for upkeep if the shard has little room or much garbage. */
 void bc_shard_ask(struct bc_keydir *, struct bc_shard *);
 /* What it was asked for. false: no memory; a writer will meet that, and say so. */
@@ -102,6 +104,10 @@ struct bc_shard_value {
     int64_t expire_at_ms; /* 0 = never */
     uint32_t flags;       /* BC_ENTRY_CORRUPT, BC_ENTRY_TOMBSTONE */
 };
+/* Puts an entry in if it is above what is there for its key. Only while loading. false: no memory. */
+bool bc_shard_load(struct bc_keydir *, struct bc_shard *, uint32_t tag, const void *key, size_t key_size, uint64_t sequence,
+                   struct bc_shard_value) bc_must_check;
+
 /* Needs room for one. */
 void bc_shard_insert(struct bc_shard *, uint32_t position, uint32_t tag, const void *key, size_t key_size,
                      struct bc_shard_value);

@@ -76,6 +76,8 @@ uint64_t bc_table_bytes(const struct bc_table *); /* any thread */
 
 /* Between begin and end each slot has a sequence, 0 at first. begin: false: no memory. */
 bool bc_table_load_begin(struct bc_table *, const struct bc_keydir_memory *) bc_must_check;
+/* Everything of the slots and sequences will be written soon. */
+void bc_table_populate(const struct bc_table *, const struct bc_keydir_memory *);
 void bc_table_load_end(struct bc_table *, const struct bc_keydir_memory *);
 
 #define BC_TABLE_AT_ONCE 4U /* slots from its home on that a table has for every tag */
