@@ -50,11 +50,10 @@ struct bc_table_plan {
     uint32_t generation, shard; /* its place in the pool, if it fits there; generation 0: none */
 };
 
-/* Slots in use, at most: at 5/6 a failed probe looks at 3.5 slots and an insertion moves 18 on average, beyond both grow fast.
- */
+/* Slots in use, at most: at 6/7 a failed probe looks at 4 slots and an insertion moves 25 on average, beyond both grow fast. */
 static inline uint32_t bc_table_limit(uint32_t capacity)
 {
-    return capacity - capacity / 6;
+    return capacity - capacity / 7;
 }
 
 /* Empty, without memory: one slot, shared, which stays empty. */
