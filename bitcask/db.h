@@ -101,6 +101,11 @@ static inline bool bc_read_again(bitcask *db, unsigned *pin, int result, unsigne
     bc_pins_leave(db->pins, *pin);
     return false;
 }
+/* The end of a read that is not made again. */
+static inline void bc_read_leave(bitcask *db, unsigned pin)
+{
+    (void)bc_read_again(db, &pin, BITCASK_OK, 0);
+}
 /* The record at a place where the KeyDir, or a snapshot of it, says that this key's is. As bc_find(), but never NOT_FOUND. */
 int bc_find_at(bitcask *, const struct bc_entry *, const void *key, size_t key_size, bool with_value,
                struct bc_found *ret) bc_must_check;

@@ -247,21 +247,15 @@ static int open_handle(struct bc_filetable *t, struct bc_file *f)
     return BITCASK_OK;
 }
 
-int bc_filetable_open(struct bc_filetable *t, struct bc_file *f, struct bc_handle **ret)
+int bc_filetable_open_closed(struct bc_filetable *t, struct bc_file *f, struct bc_handle **ret)
 {
-    if (!atomic_load_explicit(&f->recent, memory_order_relaxed))
-        atomic_store_explicit(&f->recent, true, memory_order_relaxed);
-    /* Another thread may evict it at any time; what was loaded stays usable until the pin is left. */
-    struct bc_handle *h = bc_file_handle(f);
     int result = BITCASK_OK;
-    if (h == NULL) {
-        pthread_mutex_lock(&t->cache);
-        h = bc_file_handle(f);
-        if (h == NULL)
-            result = open_handle(t, f);
-        h = bc_file_handle(f);
-        pthread_mutex_unlock(&t->cache);
-    }
+    pthread_mutex_lock(&t->cache);
+    struct bc_handle *h = bc_file_handle(f);
+    if (h == NULL)
+        result = open_handle(t, f);
+    h = bc_file_handle(f);
+    pthread_mutex_unlock(&t->cache);
     if (result == BITCASK_OK)
         *ret = h;
     return result;

@@ -129,7 +129,8 @@ static inline struct bc_file *bc_filetable_get(struct bc_filetable *t, uint32_t 
 
 /* The file's handle, opened if need be (and mapped where the table maps); may evict others. Usable until the pin is left. OK,
  * CORRUPT, IO (sys_errno EMFILE or ENFILE: leave the pin, bc_filetable_shrink(), try again), NO_MEMORY. */
-int bc_filetable_open(struct bc_filetable *, struct bc_file *, struct bc_handle **ret) bc_must_check;
+static inline int bc_filetable_open(struct bc_filetable *, struct bc_file *, struct bc_handle **ret) bc_must_check;
+int bc_filetable_open_closed(struct bc_filetable *, struct bc_file *, struct bc_handle **ret) bc_must_check;
 
 /* Reads bytes of a file into a buffer, with a system call. OK, CORRUPT (the file is shorter), IO. */
 int bc_filetable_read(struct bc_filetable *, struct bc_file *, uint64_t offset, void *buf, size_t size) bc_must_check;
@@ -160,6 +161,18 @@ static inline void bc_file_lose(struct bc_file *f, uint64_t footprint, bool expi
 static inline struct bc_handle *bc_file_handle(struct bc_file *f)
 {
     return atomic_load_explicit(&f->handle, memory_order_acquire);
+}
+
+static inline int bc_filetable_open(struct bc_filetable *t, struct bc_file *f, struct bc_handle **ret)
+{
+    if (bc_unlikely(!atomic_load_explicit(&f->recent, memory_order_relaxed)))
+        atomic_store_explicit(&f->recent, true, memory_order_relaxed);
+    /* Another thread may evict it at any time; what was loaded stays usable until the pin is left. */
+    struct bc_handle *h = bc_file_handle(f);
+    if (bc_unlikely(h == NULL))
+        return bc_filetable_open_closed(t, f, ret);
+    *ret = h;
+    return BITCASK_OK;
 }
 
 /* ---- outside a pin ---- */

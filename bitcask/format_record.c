@@ -1,42 +1,16 @@
 #include "bitcask/format_record.h"
 
-#include "bitcask/coding.h"
-#include "bitcask/crc.h"
 #include "bitcask/format_data.h"
 
-#define MANTISSA_BITS 11U
-
 _Static_assert(BC_RECORD_HEADER % BC_RECORD_ALIGN == 0 && BC_RECORD_EXPIRY % BC_RECORD_ALIGN == 0, "header keeps alignment");
-
-uint64_t bc_record_footprint(const struct bc_record *r)
-{
-    uint64_t bytes = bc_record_head_size(r) + r->key_size + (uint64_t)r->value_size;
-    uint64_t units = (bytes + BC_RECORD_ALIGN - 1) / BC_RECORD_ALIGN;
-    /* Rounding up may carry into the next power of two: that count has one significant bit. */
-    if (units >> MANTISSA_BITS != 0)
-        units = bc_align_up(units, (uint64_t)1 << (64 - (unsigned)__builtin_clzll(units) - MANTISSA_BITS));
-    return units * BC_RECORD_ALIGN;
-}
 
 uint16_t bc_footprint_encode(uint64_t footprint)
 {
     uint64_t units = footprint / BC_RECORD_ALIGN;
-    if (units >> MANTISSA_BITS == 0)
+    if (units >> BC_MANTISSA_BITS == 0)
         return (uint16_t)units;
-    unsigned exponent = 64 - (unsigned)__builtin_clzll(units) - MANTISSA_BITS;
-    return (uint16_t)(exponent << MANTISSA_BITS | units >> exponent);
-}
-
-uint64_t bc_footprint_decode(uint16_t code)
-{
-    uint64_t mantissa = code & ((1U << MANTISSA_BITS) - 1);
-    return (mantissa << (code >> MANTISSA_BITS)) * BC_RECORD_ALIGN;
-}
-
-uint32_t bc_record_seed(uint64_t nonce, uint64_t offset)
-{
-    /* The multiplier is odd: within 32 GiB no two offsets of a file share a seed. */
-    return (uint32_t)(nonce ^ nonce >> 32) ^ (uint32_t)(offset >> 3) * 0x9E3779B1U;
+    unsigned exponent = 64 - (unsigned)__builtin_clzll(units) - BC_MANTISSA_BITS;
+    return (uint16_t)(exponent << BC_MANTISSA_BITS | units >> exponent);
 }
 
 void bc_record_encode(void *dst, const struct bc_record *r, uint32_t seed, const void *key, const void *value)
@@ -66,75 +40,16 @@ void bc_record_encode_head(void *dst, const struct bc_record *r, uint32_t seed, 
     bc_put_u32(p, crc);
 }
 
-static void get_fixed(struct bc_record *r, const uint8_t *p)
-{
-    r->head_crc = bc_get_u32(p);
-    r->value_crc = bc_get_u32(p + 4);
-    r->sequence = bc_get_u64(p + 8);
-    r->value_size = bc_get_u32(p + 16);
-    r->key_size = bc_get_u16(p + 20);
-    r->type = p[22];
-    r->flags = p[23];
-    r->expire_at_ms = 0;
-}
-
-/* What the fixed header alone can tell; it stands before the CRC check so that no nonsense size is ever followed. */
-static bool rules_hold(const struct bc_record *r)
-{
-    if (r->sequence == 0)
-        return false;
-    switch (r->type) {
-    case BC_RECORD_PUT:
-        return (r->flags & ~BC_RECORD_EXPIRES) == 0 && r->key_size != 0 && r->value_size <= BC_VALUE_MAX;
-    case BC_RECORD_TOMBSTONE:
-        return r->flags == 0 && r->key_size != 0 && r->value_size == 0;
-    case BC_RECORD_BATCH:
-        return r->flags == 0 && r->key_size == 0 && r->value_size == BC_BATCH_VALUE;
-    case BC_RECORD_LINK:
-        return r->flags == 0 && r->key_size == 0 && r->value_size == BC_LINK_VALUE;
-    default:
-        return false;
-    }
-}
-
-enum bc_record_check bc_record_decode(struct bc_record *ret, const void *src, size_t size, uint32_t seed)
-{
-    const uint8_t *p = src;
-    if (bc_unlikely(size < BC_RECORD_HEADER))
-        return BC_RECORD_SHORT;
-    struct bc_record r;
-    get_fixed(&r, p);
-    if (bc_unlikely(!rules_hold(&r)))
-        return BC_RECORD_BAD;
-    size_t covered = bc_record_head_size(&r) + r.key_size;
-    if (bc_unlikely(size < covered))
-        return BC_RECORD_SHORT;
-    if ((r.flags & BC_RECORD_EXPIRES) != 0) {
-        r.expire_at_ms = (int64_t)bc_get_u64(p + BC_RECORD_HEADER);
-        if (r.expire_at_ms <= 0)
-            return BC_RECORD_BAD;
-    }
-    if (bc_unlikely(bc_crc32(seed, p + 4, covered - 4) != r.head_crc))
-        return BC_RECORD_BAD;
-    *ret = r;
-    return BC_RECORD_OK;
-}
-
 bool bc_record_peek(struct bc_record *ret, const void *src, size_t size)
 {
     struct bc_record r;
     if (size < BC_RECORD_HEADER)
         return false;
-    get_fixed(&r, src);
-    if (!rules_hold(&r))
+    bc_record_get_fixed(&r, src);
+    if (!bc_record_rules_hold(&r))
         return false;
     *ret = r;
     return true;
-}
-
-bool bc_record_value_ok(const struct bc_record *r, const void *value, uint32_t seed)
-{
-    return bc_crc32(~seed, value, r->value_size) == r->value_crc;
 }
 
 void bc_batch_encode(void *dst, uint32_t count, uint64_t bytes)

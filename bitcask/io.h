@@ -90,6 +90,10 @@ struct bc_io {
     void (*memory_unmap)(void *ctx, void *addr, size_t size);
     /* May be NULL: the backend cannot. A child process finds zeros there, however it was made. */
     int (*memory_wipe_on_fork)(void *ctx, void *addr, size_t size);
+    /* The same in huge pages, as far as the system has them: what is touched costs more than its own page. */
+    void *(*memory_map_huge)(void *ctx, size_t size);
+    /* Whole pages of either become zeros; their memory goes back. */
+    void (*memory_discard)(void *ctx, void *addr, size_t size);
 
     int (*random)(void *ctx, void *buf, size_t size);
     int64_t (*wall_ms)(void *ctx);      /* Unix milliseconds */

@@ -45,6 +45,8 @@ int bc_posix_protect(void *ctx, void *addr, size_t size);
 void *bc_posix_memory_map(void *ctx, size_t size);
 void bc_posix_memory_unmap(void *ctx, void *addr, size_t size);
 int bc_posix_memory_wipe_on_fork(void *ctx, void *addr, size_t size);
+void *bc_posix_memory_map_huge(void *ctx, size_t size);
+void bc_posix_memory_discard(void *ctx, void *addr, size_t size);
 int bc_posix_random(void *ctx, void *buf, size_t size);
 int64_t bc_posix_wall_ms(void *ctx);
 int64_t bc_posix_monotonic_ms(void *ctx);

@@ -14,6 +14,8 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+#define HUGE_PAGE ((size_t)2 << 20)
+
 int bc_posix_map(void *ctx, int fd, size_t size, bool writable, void **ret)
 {
     BC_KEEP_ERRNO;
@@ -78,6 +80,31 @@ int bc_posix_memory_wipe_on_fork(void *ctx, void *addr, size_t size)
     BC_KEEP_ERRNO;
     (void)ctx;
     return madvise(addr, size, MADV_WIPEONFORK) == 0 ? 0 : errno;
+}
+
+void *bc_posix_memory_map_huge(void *ctx, size_t size)
+{
+    BC_KEEP_ERRNO;
+    char *addr = size > SIZE_MAX - HUGE_PAGE ? NULL : bc_posix_memory_map(ctx, size + HUGE_PAGE);
+    if (addr == NULL)
+        return NULL;
+    /* A huge page begins where its size says; what was mapped to have the choice goes back. */
+    size_t skip = (size_t)(bc_align_up((uintptr_t)addr, HUGE_PAGE) - (uintptr_t)addr);
+    size_t used = (size_t)bc_align_up(size, (uint64_t)sysconf(_SC_PAGESIZE));
+    if (skip != 0)
+        munmap(addr, skip);
+    if (used < size + HUGE_PAGE - skip)
+        munmap(addr + skip + used, size + HUGE_PAGE - skip - used);
+    /* Without them it is slower, and nothing else. */
+    (void)madvise(addr + skip, used, MADV_HUGEPAGE);
+    return addr + skip;
+}
+
+void bc_posix_memory_discard(void *ctx, void *addr, size_t size)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    madvise(addr, size, MADV_DONTNEED);
 }
 
 /* ---- the machine ---- */

@@ -6,6 +6,7 @@
 #include "bitcask/keydir_shard.h"
 #include "bitcask/keydir_snapshot.h"
 
+#define RETIRED_MAX (1U << 20)
 #define SPINS 64 /* looks at a changing shard before a reader waits for its mutex */
 
 /* ---- making and freeing ---- */
@@ -20,7 +21,7 @@ static bool shards_init(struct bc_keydir *k, uint32_t count)
 {
     for (; k->count < count; k->count++) {
         struct bc_shard *s = &k->shards[k->count];
-        bc_table_init(&s->table, &k->empty);
+        bc_table_init(&s->table, k->empty);
         bc_arena_init(&s->arena);
         if (pthread_mutex_init(&s->mutex, NULL) != 0)
             return false;
@@ -37,6 +38,8 @@ struct bc_keydir *bc_keydir_new(const bitcask_allocator *allocator, const struct
         return NULL;
     k->blocks[0] = block;
     bc_memory_init(&k->memory, allocator, io, shards);
+    if (k->memory.maps && bc_pool_init(&k->pool, allocator, io, bc_shard_span, shards))
+        k->memory.pool = &k->pool;
     if (secret != NULL)
         k->secret = *secret;
     else if (io->random(io->ctx, &k->secret, sizeof k->secret) != 0)
@@ -77,6 +80,8 @@ void bc_keydir_free(struct bc_keydir *k)
     free_blocks(k, atomic_load(&k->retired));
     const bitcask_allocator *allocator = k->memory.allocator;
     bc_snapshots_free(k);
+    if (k->memory.pool != NULL)
+        bc_pool_free(k->memory.pool);
     bc_free(allocator, k->blocks[1]);
     bc_free(allocator, k->blocks[0]);
 }
@@ -321,6 +326,16 @@ void bc_keydir_set_wake(struct bc_keydir *k, void (*wake)(void *arg), void *arg)
     k->wake_arg = arg;
 }
 
+static bool free_retired(struct bc_keydir *k)
+{
+    struct bc_table_block *retired = atomic_exchange(&k->retired, NULL);
+    if (retired == NULL)
+        return false;
+    bc_pins_synchronize(k->pins);
+    free_blocks(k, retired);
+    return true;
+}
+
 bool bc_keydir_upkeep(struct bc_keydir *k)
 {
     bool any = false;
@@ -328,37 +343,40 @@ bool bc_keydir_upkeep(struct bc_keydir *k)
     for (uint32_t word = 0; word < k->count / 64; word++) {
         for (uint64_t bits = atomic_exchange(&k->asked[word], 0); bits != 0; bits &= bits - 1) {
             struct bc_shard *s = &k->shards[word * 64 + (uint32_t)__builtin_ctzll(bits)];
+            struct bc_region *held = bc_shard_prepare(k, s);
             pthread_mutex_lock(&s->mutex);
             any |= bc_shard_tidy(k, s);
             pthread_mutex_unlock(&s->mutex);
+            bc_pool_drop(&k->pool, held);
+            /* All shards may have asked at once: the old tables of all would be as much again. */
+            if (atomic_load_explicit(&k->retired_bytes, memory_order_relaxed) > RETIRED_MAX)
+                any |= free_retired(k);
         }
     }
-    struct bc_table_block *retired = atomic_exchange(&k->retired, NULL);
-    if (retired != NULL) {
-        bc_pins_synchronize(k->pins);
-        free_blocks(k, retired);
-    }
-    return any || retired != NULL;
+    return free_retired(k) || any;
 }
 
 /* ---- all ---- */
 
+static inline void each_slot_of(struct bc_shard *s, void (*fn)(const struct bc_shard *, struct bc_pair, void *arg), void *arg)
+{
+    pthread_mutex_lock(&s->mutex);
+    uint32_t left = bc_get32(&s->table.count);
+    for (uint32_t position = 0; left != 0; position++) {
+        struct bc_pair pair = bc_table_at(&s->table, position);
+        if (pair.place == 0)
+            continue;
+        fn(s, pair, arg);
+        left--;
+    }
+    pthread_mutex_unlock(&s->mutex);
+}
+
 /* Calls fn for every slot that is in use, shard by shard, under the shard's mutex. */
 static void each_slot(struct bc_keydir *k, void (*fn)(const struct bc_shard *, struct bc_pair, void *arg), void *arg)
 {
-    for (uint32_t i = 0; i < k->count; i++) {
-        struct bc_shard *s = &k->shards[i];
-        pthread_mutex_lock(&s->mutex);
-        uint32_t left = bc_get32(&s->table.count);
-        for (uint32_t position = 0; left != 0; position++) {
-            struct bc_pair pair = bc_table_at(&s->table, position);
-            if (pair.place == 0)
-                continue;
-            fn(s, pair, arg);
-            left--;
-        }
-        pthread_mutex_unlock(&s->mutex);
-    }
+    for (uint32_t i = 0; i < k->count; i++)
+        each_slot_of(&k->shards[i], fn, arg);
 }
 
 struct each_call {
@@ -393,6 +411,12 @@ void bc_keydir_each_entry(struct bc_keydir *k, bc_keydir_entry_fn fn, void *arg)
 {
     struct each_call call = {.entry_fn = fn, .arg = arg};
     each_slot(k, call_with_entry, &call);
+}
+
+void bc_keydir_each_entry_of(struct bc_keydir *k, uint32_t shard, bc_keydir_entry_fn fn, void *arg)
+{
+    struct each_call call = {.entry_fn = fn, .arg = arg};
+    each_slot_of(&k->shards[shard], call_with_entry, &call);
 }
 
 int bc_keydir_preserve_all(struct bc_keydir *k)

@@ -128,7 +128,19 @@ int bc_keydir_load(struct bc_keydir *, uint64_t hash, const void *key, size_t ke
 typedef int (*bc_keydir_loaded_fn)(uint64_t hash, const struct bc_entry *entry, int64_t expire_at_ms, uint64_t sequence,
                                    const void *key, size_t key_size, void *arg); /* non-zero stops the walk and is returned */
 int bc_keydir_each_loaded(struct bc_keydir *, bc_keydir_loaded_fn, void *arg);
-void bc_keydir_load_end(struct bc_keydir *); /* tombstones go, memory for sequences is returned */
+
+/* The same for many entries, faster: one thread's, kept by shard until about so many bytes are there, or until a flush. A key
+ * of more than some hundred bytes goes in at once. After a failure there is nothing left but free. NULL: no memory. */
+struct bc_loader;
+struct bc_loader *bc_keydir_loader_new(struct bc_keydir *, uint64_t bytes);
+int bc_keydir_loader_add(struct bc_loader *, uint64_t hash, const void *key, size_t key_size, uint64_t sequence,
+                         const struct bc_entry *entry, int64_t expire_at_ms) bc_must_check; /* BITCASK_OK, NO_MEMORY */
+int bc_keydir_loader_flush(struct bc_loader *) bc_must_check;                               /* the same */
+void bc_keydir_loader_free(struct bc_loader *); /* NULL ok; what was not flushed is dropped */
+
+/* Tombstones go, memory for sequences is returned: of one shard (any thread), then of what is left. */
+void bc_keydir_load_end_of(struct bc_keydir *, uint32_t shard);
+void bc_keydir_load_end(struct bc_keydir *);
 
 /* ---- upkeep: a background thread, no lock held ---- */
 
@@ -145,6 +157,7 @@ void bc_keydir_each(struct bc_keydir *, bc_keydir_fn, void *arg); /* shard by sh
 /* The same without keys: the slots in their order, and the arena for those that expire. */
 typedef void (*bc_keydir_entry_fn)(const struct bc_entry *entry, int64_t expire_at_ms, void *arg);
 void bc_keydir_each_entry(struct bc_keydir *, bc_keydir_entry_fn, void *arg);
+void bc_keydir_each_entry_of(struct bc_keydir *, uint32_t shard, bc_keydir_entry_fn, void *arg);
 /* Empties it, in one step for readers. Under wal, with no snapshot taken since preserve_all(). */
 void bc_keydir_clear(struct bc_keydir *);
 uint64_t bc_keydir_count(const struct bc_keydir *);

@@ -8,6 +8,7 @@
 
 #include "bitcask/alloc.h"
 #include "bitcask/io.h"
+#include "bitcask/keydir_pool.h"
 
 #define BC_MEMORY_PAGE 4096U
 
@@ -15,6 +16,7 @@ struct bc_keydir_memory {
     const bitcask_allocator *allocator;
     const struct bc_io *io;
     bool maps;
+    struct bc_pool *pool; /* NULL: none */
 };
 
 /* Mappings are counted by the system (vm.max_map_count): with more shards than 8192 all memory comes from the allocator. */
@@ -25,7 +27,12 @@ uint64_t bc_memory_round(uint64_t size);
 
 /* Zeros. NULL: no memory. size as rounded. */
 void *bc_memory_new(const struct bc_keydir_memory *, uint64_t size) bc_must_check;
+/* The same for a block that will be used up soon: in huge pages if it is large. */
+void *bc_memory_new_dense(const struct bc_keydir_memory *, uint64_t size) bc_must_check;
 void bc_memory_free(const struct bc_keydir_memory *, void *ptr, uint64_t size); /* NULL ok */
+
+/* All of [from, from + size) of a block will be written soon: its pages come together. */
+void bc_memory_populate(const struct bc_keydir_memory *, uint64_t block_size, void *from, uint64_t size);
 
 /* Whether parts of such a block that nobody writes to cost nothing. */
 bool bc_memory_lazy(const struct bc_keydir_memory *, uint64_t size);

@@ -53,6 +53,11 @@ static uint64_t block_bytes(uint32_t physical)
     return bc_memory_round(BLOCK_HEAD + (uint64_t)physical * sizeof(struct bc_slot));
 }
 
+uint64_t bc_table_plan_bytes(struct bc_table_plan plan)
+{
+    return block_bytes(plan_slots(plan));
+}
+
 uint64_t bc_table_bytes(const struct bc_table *t)
 {
     uint32_t physical = bc_get32(&t->physical);
@@ -61,9 +66,11 @@ uint64_t bc_table_bytes(const struct bc_table *t)
 
 struct bc_table_plan bc_table_plan(uint64_t slots, uint32_t room)
 {
-    uint64_t size = bc_memory_round(BLOCK_HEAD + (slots + 2 + room) * sizeof(struct bc_slot));
+    /* A little room comes out of the slots, so that tables of one size remain so. */
+    uint64_t more = room > slots / 16 ? room : 1;
+    uint64_t size = bc_memory_round(BLOCK_HEAD + (slots + 2 + more) * sizeof(struct bc_slot));
     uint64_t physical = (size - BLOCK_HEAD) / sizeof(struct bc_slot);
-    struct bc_table_plan plan;
+    struct bc_table_plan plan = {.generation = 0};
     plan.tail = (uint32_t)BC_MAX(BC_MIN(BC_MAX(physical / 8, TAIL_MIN), TAIL_MAX), (uint64_t)room + 2);
     plan.capacity = (uint32_t)BC_MIN(physical - plan.tail, UINT32_MAX - plan.tail);
     return plan;
@@ -75,20 +82,29 @@ static uint64_t reserve_for(const struct bc_keydir_memory *m, uint64_t used)
     return bc_memory_lazy(m, used) ? used * 2 : used;
 }
 
-static struct bc_table_block *block_new(const struct bc_keydir_memory *m, uint64_t used)
+static struct bc_table_block *block_new(const struct bc_keydir_memory *m, struct bc_table_plan plan)
 {
-    uint64_t reserved = reserve_for(m, used);
-    struct bc_table_block *block = bc_memory_new(m, reserved);
-    if (block != NULL) {
-        block->reserved = reserved;
-        block->used = used;
+    uint64_t used = block_bytes(plan_slots(plan)), reserved = used;
+    struct bc_region *region = NULL;
+    struct bc_table_block *block = NULL;
+    if (m->pool != NULL && plan.generation != 0)
+        block = bc_pool_take(m->pool, plan.generation, plan.shard, used, &region);
+    if (block == NULL) {
+        reserved = reserve_for(m, used);
+        block = bc_memory_new(m, reserved);
     }
+    if (block != NULL)
+        *block = (struct bc_table_block){.reserved = reserved, .used = used, .region = region, .shard = plan.shard};
     return block;
 }
 
 void bc_table_block_free(const struct bc_keydir_memory *m, struct bc_table_block *block)
 {
-    if (block != NULL)
+    if (block == NULL)
+        return;
+    if (block->region != NULL)
+        bc_pool_give(m->pool, block->region, block->shard);
+    else
         bc_memory_free(m, block, block->reserved);
 }
 
@@ -115,6 +131,16 @@ void bc_table_load_end(struct bc_table *t, const struct bc_keydir_memory *m)
     bc_memory_free(m, bc_table_sequences(t), t->sequences_reserved);
     atomic_store_explicit(&t->sequences, NULL, memory_order_relaxed);
     t->sequences_reserved = 0;
+}
+
+void bc_table_populate(const struct bc_table *t, const struct bc_keydir_memory *m)
+{
+    uint32_t physical = bc_get32(&t->physical);
+    uint64_t *sequences = bc_table_sequences(t);
+    if (t->block != NULL)
+        bc_memory_populate(m, t->block->reserved, block_slots(t->block), physical * sizeof(struct bc_slot));
+    if (sequences != NULL)
+        bc_memory_populate(m, t->sequences_reserved, sequences, physical * sizeof *sequences);
 }
 
 /* ---- a new shape ---- */
@@ -199,7 +225,7 @@ static void grow_in_place(struct bc_table *t, struct bc_table_plan plan)
 
 static bool move_to_new_block(struct bc_table *t, const struct bc_keydir_memory *m, struct bc_table_plan plan)
 {
-    struct bc_table_block *block = block_new(m, block_bytes(plan_slots(plan)));
+    struct bc_table_block *block = block_new(m, plan);
     if (block == NULL)
         return false;
     uint64_t *sequences = NULL, reserved = reserve_for(m, sequences_bytes(plan_slots(plan)));

@@ -12,16 +12,6 @@ uint64_t bc_place_encode(const struct bc_entry *e)
     return e->offset / 8 << 33 | (uint64_t)e->file << 16 | bc_footprint_encode(e->footprint);
 }
 
-struct bc_entry bc_entry_decode(struct bc_pair pair)
-{
-    return (struct bc_entry){
-        .offset = pair.place >> 33 << 3,
-        .footprint = bc_footprint_decode((uint16_t)pair.place),
-        .file = (uint32_t)(pair.place >> 16) & (BC_KEYDIR_FILES_MAX - 1),
-        .flags = bc_head_flags(pair.head),
-    };
-}
-
 static uint64_t entries_max(uint32_t count, uint64_t bytes)
 {
     return bytes + (uint64_t)count * BC_ARENA_ENTRY_MAX;
@@ -56,18 +46,38 @@ static void retire(struct bc_keydir *k, struct bc_table_block *block)
     upkeep_wake(k);
 }
 
-/* The sizes of a shard's tables are a series of its own: each shard starts it at another point, so that at any count of keys
- * some tables are fresh and some full, and the memory of all grows evenly. */
+/* The sizes of a shard's tables, in slots << 16, are a series of its own: each shard starts it a little behind the one before,
+ * so that at any count of keys some tables are fresh and some full, the memory of all grows evenly, and they grow in their
+ * order (keydir_pool.h). */
+static uint64_t first_step(uint32_t shard, uint32_t shards)
+{
+    return ((uint64_t)STEP_MIN << 16) + ((uint64_t)STEP_MIN << 16) / STEP_GROWTH * shard / shards;
+}
+
+static uint64_t next_step(uint64_t step)
+{
+    return step + step / STEP_GROWTH;
+}
+
+uint64_t bc_shard_span(uint32_t generation, uint32_t shard, uint32_t shards)
+{
+    uint64_t step = first_step(shard, shards);
+    for (; generation > 1; generation--)
+        step = next_step(step);
+    return bc_align_up(bc_table_plan_bytes(bc_table_plan(step >> 16, 1)), BC_MEMORY_PAGE);
+}
+
 static struct bc_table_plan plan_for(const struct bc_keydir *k, const struct bc_shard *s, uint32_t larger_than, uint32_t count,
                                      uint32_t room)
 {
-    uint64_t phase = (uint32_t)(s - k->shards) * UINT32_C(0x9E3779B1) >> 16;
-    uint64_t step = ((uint64_t)STEP_MIN << 16) + STEP_MIN * phase / STEP_GROWTH;
-    uint64_t need = (uint64_t)count + room;
-    for (;; step += step / STEP_GROWTH) {
+    uint32_t shard = (uint32_t)(s - k->shards);
+    uint64_t step = first_step(shard, k->count), need = (uint64_t)count + room;
+    for (uint32_t generation = 1;; generation++, step = next_step(step)) {
         if (step >> 16 <= larger_than || step >> 16 < need)
             continue;
         struct bc_table_plan plan = bc_table_plan(step >> 16, room);
+        plan.generation = generation;
+        plan.shard = shard;
         if (bc_table_limit(plan.capacity) >= need)
             return plan;
     }
@@ -143,10 +153,30 @@ bool bc_shard_make_room(struct bc_keydir *k, struct bc_shard *s, uint32_t count,
     return bc_get32(&s->arena.room) >= entries_max(count, bytes) || renew_arena(k, s, entries_max(count, bytes));
 }
 
+bool bc_shard_expect(struct bc_keydir *k, struct bc_shard *s, uint64_t count, uint64_t bytes)
+{
+    uint64_t all = bc_get32(&s->table.count) + count;
+    if (all > bc_table_limit(bc_get32(&s->table.capacity)) && all < UINT32_MAX / 2) {
+        struct bc_table_plan plan = plan_for(k, s, bc_get32(&s->table.physical), (uint32_t)all, 1);
+        struct bc_table_block *old;
+        if (!bc_table_rebuild(&s->table, &k->memory, plan, 1, &old))
+            return false;
+        retire(k, old);
+        bc_table_populate(&s->table, &k->memory);
+    }
+    uint64_t more = bytes + count; /* a length of one byte each; what is longer grows when it comes */
+    if (more > BC_ARENA_MAX / 2)
+        return true;
+    if (bc_get32(&s->arena.room) < more && !renew_arena(k, s, more))
+        return false;
+    bc_memory_populate(&k->memory, s->arena.size, s->arena.base + bc_get32(&s->arena.used), more);
+    return true;
+}
+
 static bool table_is_tight(const struct bc_table *t)
 {
     uint32_t capacity = bc_get32(&t->capacity);
-    return capacity >= ASK_CAPACITY && bc_get32(&t->count) > bc_table_limit(capacity) - capacity / 32;
+    return capacity >= ASK_CAPACITY && bc_get32(&t->count) > bc_table_limit(capacity) - capacity / 64;
 }
 
 static bool arena_is_tight(const struct bc_arena *a)
@@ -168,6 +198,15 @@ void bc_shard_ask(struct bc_keydir *k, struct bc_shard *s)
     }
 }
 
+struct bc_region *bc_shard_prepare(struct bc_keydir *k, const struct bc_shard *s)
+{
+    const struct bc_table *t = &s->table;
+    if (k->memory.pool == NULL || !table_is_tight(t))
+        return NULL;
+    struct bc_table_plan plan = plan_for(k, s, bc_get32(&t->physical), bc_get32(&t->count), bc_get32(&t->room));
+    return bc_pool_prepare(k->memory.pool, plan.generation, plan.shard);
+}
+
 bool bc_shard_tidy(struct bc_keydir *k, struct bc_shard *s)
 {
     if (table_is_tight(&s->table) && !grow_table(k, s, bc_get32(&s->table.room)))
@@ -178,7 +217,7 @@ bool bc_shard_tidy(struct bc_keydir *k, struct bc_shard *s)
 void bc_shard_clear(struct bc_keydir *k, struct bc_shard *s)
 {
     struct bc_table_block *old;
-    bc_table_reset(&s->table, &k->empty, &old);
+    bc_table_reset(&s->table, k->empty, &old);
     retire(k, old);
     struct bc_arena none;
     bc_arena_init(&none);

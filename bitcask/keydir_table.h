@@ -19,8 +19,10 @@
 /* What stands in front of the slots of a block, a cache line, so that it can wait on a list until no reader holds it. */
 struct bc_table_block {
     struct bc_table_block *next;
-    uint64_t reserved; /* bytes; a mapping has more than the table uses, so that it can grow where it is */
-    uint64_t used;     /* bytes that were ever written */
+    uint64_t reserved;        /* bytes; a mapping has more than the table uses, so that it can grow where it is */
+    uint64_t used;            /* bytes that were ever written */
+    struct bc_region *region; /* of the pool; NULL: a mapping or a block of its own */
+    uint32_t shard;           /* its place there */
 };
 
 /* One cache line. */
@@ -45,13 +47,13 @@ static inline uint64_t *bc_table_sequences(const struct bc_table *t)
 /* The shape of a table to be built. */
 struct bc_table_plan {
     uint32_t capacity, tail;
+    uint32_t generation, shard; /* its place in the pool, if it fits there; generation 0: none */
 };
 
-/* Slots in use, at most: at 5/6 a failed probe looks at 3.5 slots and an insertion moves 18 on average, beyond both grow fast.
- */
+/* Slots in use, at most: at 6/7 a failed probe looks at 4 slots and an insertion moves 25 on average, beyond both grow fast. */
 static inline uint32_t bc_table_limit(uint32_t capacity)
 {
-    return capacity - capacity / 6;
+    return capacity - capacity / 7;
 }
 
 /* Empty, without memory: one slot, shared, which stays empty. */
@@ -68,16 +70,56 @@ void bc_table_block_free(const struct bc_keydir_memory *, struct bc_table_block 
 
 /* The best use of the block that at least this many slots are rounded to, with a tail for room insertions. */
 struct bc_table_plan bc_table_plan(uint64_t slots, uint32_t room);
+uint64_t bc_table_plan_bytes(struct bc_table_plan);
 uint64_t bc_table_bytes(const struct bc_table *); /* any thread */
 
 /* Between begin and end each slot has a sequence, 0 at first. begin: false: no memory. */
 bool bc_table_load_begin(struct bc_table *, const struct bc_keydir_memory *) bc_must_check;
+/* Everything of the slots and sequences will be written soon. */
+void bc_table_populate(const struct bc_table *, const struct bc_keydir_memory *);
 void bc_table_load_end(struct bc_table *, const struct bc_keydir_memory *);
+
+#define BC_TABLE_AT_ONCE 4U /* slots from its home on that a table has for every tag */
 
 /* ---- readers ---- */
 
 /* Stores the first max slots with this tag in ret and their number in *ret_count. false: a writer was in the way. */
 bool bc_table_probe(const struct bc_table *, uint32_t tag, struct bc_pair *ret, unsigned max, unsigned *ret_count);
+
+/* The first of them alone, which is the only one but for one key in some ten thousands: a place of 0 if there is none. Inline,
+ * and without a branch that depends on where the slot stands: such a branch is guessed wrong half of the time, and then the
+ * record's access, which could have begun, begins anew. */
+static inline bool bc_table_probe_first(const struct bc_table *t, uint32_t tag, struct bc_pair *ret)
+{
+    uint32_t version = atomic_load_explicit(&t->version, memory_order_acquire);
+    const struct bc_slot *slot = atomic_load_explicit(&t->slots, memory_order_acquire);
+    uint32_t capacity = atomic_load_explicit(&t->capacity, memory_order_acquire);
+    /* Before the first slot: a capacity of another table would point beyond this one. */
+    if (bc_unlikely((version & 1) != 0 || bc_get32(&t->version) != version))
+        return false;
+    uint64_t least = bc_slot_head(tag, 0, 0);
+    unsigned before = 0;
+    slot += bc_tag_home(tag, capacity);
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < BC_TABLE_AT_ONCE; i++) {
+        uint64_t place = atomic_load_explicit(&slot[i].place, memory_order_acquire);
+        uint64_t head = atomic_load_explicit(&slot[i].head, memory_order_acquire);
+        before += (unsigned)(place != 0) & (unsigned)(head < least);
+    }
+    slot += before;
+    struct bc_pair pair;
+    for (;; slot++) {
+        pair.place = atomic_load_explicit(&slot->place, memory_order_acquire);
+        pair.head = atomic_load_explicit(&slot->head, memory_order_acquire);
+        if (bc_likely((unsigned)(pair.place == 0) | (unsigned)(pair.head >= least)))
+            break;
+    }
+    if (bc_unlikely(bc_get32(&t->version) != version))
+        return false;
+    pair.place = bc_head_tag(pair.head) == tag ? pair.place : 0;
+    *ret = pair;
+    return true;
+}
 
 /* Starts the memory accesses of a probe, or of what a load will do. */
 void bc_table_prefetch(const struct bc_table *, uint32_t tag);

@@ -8,10 +8,14 @@
 #include "bitcask/error.h"
 #include "bitcask/scan.h"
 
+#define GATHER_MAX (512ULL << 20) /* bytes of all threads that wait for their shards */
+
 struct job {
     struct bc_load *load;
+    unsigned threads;
     _Atomic uint32_t next; /* index of the next file that nobody has taken */
-    _Atomic int result;    /* the first failure */
+    _Atomic uint32_t next_shard;
+    _Atomic int result; /* the first failure */
     pthread_t opener;
     pthread_mutex_t mutex; /* guards failure */
     struct {
@@ -25,18 +29,13 @@ struct job {
 struct target {
     struct bc_load *load;
     struct bc_file *file;
+    struct bc_loader *loader; /* of the thread */
 };
 
 static int load_entries(const struct bc_hint_entry *entries, size_t count, void *arg)
 {
     const struct target *t = arg;
     struct bc_keydir *keydir = t->load->keydir;
-    uint64_t hashes[BC_HINT_BATCH];
-    /* The slots of a batch come from memory together. */
-    for (size_t i = 0; i < count; i++) {
-        hashes[i] = bc_keydir_hash(keydir, entries[i].key, entries[i].key_size);
-        bc_keydir_prefetch(keydir, hashes[i]);
-    }
     for (size_t i = 0; i < count; i++) {
         const struct bc_hint_entry *h = &entries[i];
         struct bc_record r = {
@@ -47,7 +46,8 @@ static int load_entries(const struct bc_hint_entry *entries, size_t count, void 
                              .flags = h->type == BC_RECORD_TOMBSTONE ? BC_ENTRY_TOMBSTONE : 0};
         if (h->type == BC_RECORD_TOMBSTONE)
             atomic_fetch_add_explicit(&t->file->tombstone_bytes, e.footprint, memory_order_relaxed);
-        int result = bc_keydir_load(keydir, hashes[i], h->key, h->key_size, h->sequence, &e, h->expire_at_ms);
+        uint64_t hash = bc_keydir_hash(keydir, h->key, h->key_size);
+        int result = bc_keydir_loader_add(t->loader, hash, h->key, h->key_size, h->sequence, &e, h->expire_at_ms);
         if (result != BITCASK_OK)
             return result;
     }
@@ -69,7 +69,7 @@ static int load_record(const struct target *t, const struct bc_scan *s)
     }
     uint64_t hash = bc_keydir_hash(keydir, s->key, s->record.key_size);
     struct bc_entry e = {.file = t->file->index, .offset = s->offset, .footprint = s->footprint, .flags = flags};
-    return bc_keydir_load(keydir, hash, s->key, s->record.key_size, s->record.sequence, &e, s->record.expire_at_ms);
+    return bc_keydir_loader_add(t->loader, hash, s->key, s->record.key_size, s->record.sequence, &e, s->record.expire_at_ms);
 }
 
 /* The next record; with salvage, damage is passed over to the next place where a whole one stands. */
@@ -85,10 +85,10 @@ static enum bc_scan_result scan_on(const struct bc_load *load, struct bc_scan *s
     return bc_scan_resync(s);
 }
 
-static int load_by_scan(struct bc_load *load, const struct bc_load_part *part, int fd)
+static int load_by_scan(struct bc_load *load, struct bc_loader *loader, const struct bc_load_part *part, int fd)
 {
     struct bc_file *f = part->file;
-    struct target t = {load, f};
+    struct target t = {load, f, loader};
     struct bc_scan s;
     int result = bc_scan_init(&s, load->dir->io, load->allocator, fd, &f->name, part->from, part->until);
     if (result != BITCASK_OK)
@@ -140,10 +140,11 @@ static int check_behind_end(const struct bc_load *load, struct bc_file *f, int f
     return result;
 }
 
-static int load_opened(struct bc_load *load, const struct bc_load_part *part, const struct bc_handle *h)
+static int load_opened(struct bc_load *load, struct bc_loader *loader, const struct bc_load_part *part,
+                       const struct bc_handle *h)
 {
     struct bc_file *f = part->file;
-    struct target t = {load, f};
+    struct target t = {load, f, loader};
     struct bc_hint_header header;
     bool valid = false;
     int result = BITCASK_OK;
@@ -157,7 +158,7 @@ static int load_opened(struct bc_load *load, const struct bc_load_part *part, co
         return result;
     atomic_store(&f->needs_hint, true);
     atomic_store(&f->tombstone_bytes, 0); /* what a hint that proved wrong has told */
-    return load_by_scan(load, part, h->fd);
+    return load_by_scan(load, loader, part, h->fd);
 }
 
 /* Opening a file proves that it is there, is that file and is long enough, whatever its hint says. The handle is owned
@@ -172,12 +173,12 @@ static int open_file(struct bc_load *load, struct bc_file *f, struct bc_handle *
     return result;
 }
 
-static int load_once(struct bc_load *load, const struct bc_load_part *part)
+static int load_once(struct bc_load *load, struct bc_loader *loader, const struct bc_load_part *part)
 {
     struct bc_handle *h;
     int result = open_file(load, part->file, &h);
     if (result == BITCASK_OK) {
-        result = load_opened(load, part, h);
+        result = load_opened(load, loader, part, h);
         bc_handle_unref(h);
     } else if (load->salvage && result == BITCASK_CORRUPT) {
         bc_log_failure(load->health, BITCASK_LOG_ERROR, "salvage goes on without it");
@@ -189,10 +190,10 @@ static int load_once(struct bc_load *load, const struct bc_load_part *part)
     return result;
 }
 
-static int load_file(struct bc_load *load, const struct bc_load_part *part)
+static int load_file(struct bc_load *load, struct bc_loader *loader, const struct bc_load_part *part)
 {
     for (unsigned attempt = 0;; attempt++) {
-        int result = load_once(load, part);
+        int result = load_once(load, loader, part);
         int sys_errno = result == BITCASK_IO ? bitcask_last_error()->sys_errno : 0;
         if ((sys_errno != EMFILE && sys_errno != ENFILE) || attempt > 8 || !bc_filetable_shrink(load->files))
             return result;
@@ -237,43 +238,120 @@ static bool cancelled(struct job *j)
     return true;
 }
 
-static void *work(void *arg)
+/* O(what is on disk), and a bounded part of a large store. */
+static uint64_t gather_bytes(const struct bc_load *load, unsigned threads)
 {
-    struct job *j = arg;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < parts_of(load); i++) {
+        struct bc_load_part part = part_of(load, i);
+        bytes += part.until - part.from;
+    }
+    return BC_MIN(bytes / 2, GATHER_MAX) / threads;
+}
+
+static void load_files(struct job *j, struct bc_loader *loader)
+{
     struct bc_load *load = j->load;
     uint32_t used = parts_of(load);
-    while (atomic_load(&j->result) == BITCASK_OK) {
+    int result = BITCASK_OK;
+    while (result == BITCASK_OK && atomic_load(&j->result) == BITCASK_OK) {
         if (pthread_equal(pthread_self(), j->opener) && cancelled(j))
-            break;
+            return;
         uint32_t index = atomic_fetch_add(&j->next, 1);
         if (index >= used)
             break;
         struct bc_load_part part = part_of(load, index);
-        int result = load_file(load, &part);
-        if (result != BITCASK_OK)
-            note_failure(j, result);
+        result = load_file(load, loader, &part);
     }
+    if (result == BITCASK_OK && atomic_load(&j->result) == BITCASK_OK)
+        result = bc_keydir_loader_flush(loader);
+    if (result != BITCASK_OK)
+        note_failure(j, result);
+}
+
+static void *work(void *arg)
+{
+    struct job *j = arg;
+    struct bc_loader *loader = bc_keydir_loader_new(j->load->keydir, gather_bytes(j->load, j->threads));
+    if (loader != NULL)
+        load_files(j, loader);
+    else
+        note_failure(j, bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to load the KeyDir"));
+    bc_keydir_loader_free(loader);
     return NULL;
 }
 
-static void count_live(const struct bc_entry *entry, int64_t expire_at_ms, void *arg)
+/* ---- what is live in each file ---- */
+
+struct live {
+    uint64_t bytes, keys, expiring;
+    int64_t latest_expiry_ms;
+};
+
+static void add_live(const struct bc_entry *entry, int64_t expire_at_ms, void *arg)
 {
-    bc_file_gain(bc_filetable_get(arg, entry->file), entry->footprint, expire_at_ms);
+    struct live *live = (struct live *)arg + entry->file;
+    live->bytes += entry->footprint;
+    live->keys++;
+    live->expiring += expire_at_ms != 0;
+    live->latest_expiry_ms = BC_MAX(live->latest_expiry_ms, expire_at_ms);
 }
 
-static void run(struct job *j, unsigned threads)
+static void add_to_file(struct bc_file *f, const struct live *live)
+{
+    atomic_fetch_add(&f->live_bytes, live->bytes);
+    atomic_fetch_add(&f->live_keys, live->keys);
+    atomic_fetch_add(&f->expiring_keys, live->expiring);
+    int64_t latest = atomic_load(&f->latest_expiry_ms);
+    while (latest < live->latest_expiry_ms &&
+           !atomic_compare_exchange_weak(&f->latest_expiry_ms, &latest, live->latest_expiry_ms)) {
+    }
+}
+
+/* Ends the load of the shards that nobody has taken, and counts in them. */
+static void *finish(void *arg)
+{
+    struct job *j = arg;
+    struct bc_filetable *files = j->load->files;
+    struct live *live = bc_alloc_zero(j->load->allocator, BC_MAX(files->used, 1), sizeof *live);
+    if (live == NULL)
+        note_failure(j, bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to load the KeyDir"));
+    for (;;) {
+        uint32_t shard = atomic_fetch_add(&j->next_shard, 1);
+        if (shard >= bc_keydir_shards(j->load->keydir))
+            break;
+        bc_keydir_load_end_of(j->load->keydir, shard);
+        if (live != NULL)
+            bc_keydir_each_entry_of(j->load->keydir, shard, add_live, live);
+    }
+    for (uint32_t i = 0; live != NULL && i < files->used; i++)
+        add_to_file(bc_filetable_get(files, i), &live[i]);
+    bc_free(j->load->allocator, live);
+    return NULL;
+}
+
+static void run(struct job *j, unsigned threads, void *(*fn)(void *))
 {
     pthread_t others[64];
     unsigned started = 0;
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (started + 1 < threads && started < BC_ARRAY_SIZE(others) && pthread_create(&others[started], NULL, work, j) == 0)
+    while (started + 1 < threads && started < BC_ARRAY_SIZE(others) && pthread_create(&others[started], NULL, fn, j) == 0)
         started++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    work(j);
+    (void)fn(j);
     for (unsigned i = 0; i < started; i++)
         pthread_join(others[i], NULL);
+}
+
+static int end_job(struct job *j)
+{
+    pthread_mutex_destroy(&j->mutex);
+    int result = atomic_load(&j->result);
+    if (result != BITCASK_OK)
+        return bc_fail(result, j->failure.sys_errno, j->failure.file, j->failure.offset, "%s", j->failure.message);
+    return BITCASK_OK;
 }
 
 int bc_load_parts(struct bc_load *load)
@@ -281,12 +359,19 @@ int bc_load_parts(struct bc_load *load)
     struct job j = {.load = load, .opener = pthread_self()};
     if (pthread_mutex_init(&j.mutex, NULL) != 0)
         return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "cannot make a mutex");
-    run(&j, BC_MIN(load->threads, BC_MAX(parts_of(load), 1)));
-    pthread_mutex_destroy(&j.mutex);
-    int result = atomic_load(&j.result);
-    if (result != BITCASK_OK)
-        return bc_fail(result, j.failure.sys_errno, j.failure.file, j.failure.offset, "%s", j.failure.message);
-    return BITCASK_OK;
+    j.threads = BC_MIN(load->threads, BC_MAX(parts_of(load), 1));
+    run(&j, j.threads, work);
+    return end_job(&j);
+}
+
+/* Nobody else has the handle yet: the shards are ended by as many threads as there are. */
+static int finish_all(struct bc_load *load)
+{
+    struct job j = {.load = load, .threads = load->threads, .opener = pthread_self()};
+    if (pthread_mutex_init(&j.mutex, NULL) != 0)
+        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "cannot make a mutex");
+    run(&j, j.threads, finish);
+    return end_job(&j);
 }
 
 int bc_load(struct bc_load *load)
@@ -295,8 +380,8 @@ int bc_load(struct bc_load *load)
     if (result != BITCASK_OK)
         return result;
     result = bc_load_parts(load);
-    bc_keydir_load_end(load->keydir);
     if (result == BITCASK_OK)
-        bc_keydir_each_entry(load->keydir, count_live, load->files);
+        result = finish_all(load);
+    bc_keydir_load_end(load->keydir);
     return result;
 }

@@ -180,7 +180,7 @@ int bc_put_options_resolve(const bitcask_put_options *given, uint32_t allowed, b
 
 int bc_key_check(const void *key, size_t key_size)
 {
-    if (bc_likely(key != NULL && key_size - 1 < BC_KEY_MAX))
+    if (bc_likely(bc_key_good(key, key_size)))
         return BITCASK_OK;
     if (key_size == 0 || key == NULL)
         return invalid("a key has at least one byte");

@@ -4,6 +4,7 @@
 
 #include "bitcask/attr.h"
 #include "bitcask/bitcask.h"
+#include "bitcask/format_record.h"
 
 /* *ret is given (or NULL) with every default filled in and every rule checked. OK, INVALID, UNSUPPORTED. */
 int bc_options_resolve(const bitcask_options *given, bitcask_options *ret) bc_must_check;
@@ -14,6 +15,12 @@ int bc_put_options_resolve(const bitcask_put_options *given, uint32_t allowed, b
 /* Whether a time can be an expiry: 0, or Unix milliseconds that are not seconds by mistake. OK, INVALID. */
 int bc_expiry_check(int64_t expire_at_ms) bc_must_check;
 /* OK, INVALID, TOO_LARGE. */
+static inline bool bc_key_good(const void *key, size_t key_size)
+{
+    return key != NULL && key_size - 1 < BC_KEY_MAX;
+}
+
+/* The same, and says what is wrong. */
 int bc_key_check(const void *key, size_t key_size) bc_must_check;
 int bc_value_check(const void *value, size_t value_size) bc_must_check;
 

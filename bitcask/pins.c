@@ -1,9 +1,6 @@
 #include "bitcask/pins.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
-
-/* Two counters a stripe, one for each parity of the epoch. synchronize() moves the epoch on, so that nobody new enters the old
+/* synchronize() moves the epoch on, so that nobody new enters the old
  * parity, and waits until its counters are zero. Model: test/model/pins.pml. */
 
 #define STRIPES_MIN 8U
@@ -12,27 +9,12 @@
 #define SPINS 64
 #define SLEEP_MAX_US 128U
 
-struct stripe {
-    _Alignas(BC_CACHE_LINE) atomic_uint inside[2];
-    atomic_uint calls;
-};
+_Thread_local unsigned bc_pins_thread;
 
-struct bc_pins {
-    struct stripe *stripes; /* aligned, within memory; one more behind the mask's, for background threads */
-    unsigned mask;
-    atomic_uint epoch;
-
-    /* Written seldom; not on the line that every enter() reads. */
-    _Alignas(BC_CACHE_LINE) atomic_uint threads;
-    const bitcask_allocator *allocator;
-    const struct bc_io *io;
-    void *memory;
-    pthread_mutex_t mutex; /* one synchronize() at a time */
-};
-
-/* This thread's number, 0 = none yet: given by the first pins that it enters, so that the threads of one store get stripes of
- * their own. With several stores two threads may share a stripe, which costs time and nothing else. */
-static _Thread_local unsigned thread_number __attribute__((tls_model("initial-exec")));
+void bc_pins_number(struct bc_pins *pins)
+{
+    bc_pins_thread = 1 + (atomic_fetch_add_explicit(&pins->threads, 1, memory_order_relaxed) & (STRIPES_MAX - 1));
+}
 
 struct bc_pins *bc_pins_new(const bitcask_allocator *allocator, const struct bc_io *io)
 {
@@ -41,7 +23,7 @@ struct bc_pins *bc_pins_new(const bitcask_allocator *allocator, const struct bc_
     while (count < wanted && count < STRIPES_MAX)
         count *= 2;
     size_t head = bc_align_up(sizeof(struct bc_pins), BC_CACHE_LINE);
-    void *memory = bc_alloc_zero(allocator, 1, head + (count + 1) * sizeof(struct stripe) + BC_CACHE_LINE);
+    void *memory = bc_alloc_zero(allocator, 1, head + (count + 1) * sizeof(struct bc_pins_stripe) + BC_CACHE_LINE);
     if (memory == NULL)
         return NULL;
     struct bc_pins *pins = (struct bc_pins *)bc_align_up((uintptr_t)memory, BC_CACHE_LINE);
@@ -49,7 +31,7 @@ struct bc_pins *bc_pins_new(const bitcask_allocator *allocator, const struct bc_
     pins->allocator = allocator;
     pins->io = io;
     pins->mask = count - 1;
-    pins->stripes = (struct stripe *)((char *)pins + head);
+    pins->stripes = (struct bc_pins_stripe *)((char *)pins + head);
     for (unsigned i = 0; i <= count; i++) {
         atomic_init(&pins->stripes[i].inside[0], 0);
         atomic_init(&pins->stripes[i].inside[1], 0);
@@ -72,40 +54,16 @@ void bc_pins_free(struct bc_pins *pins)
     bc_free(pins->allocator, pins->memory);
 }
 
-static inline unsigned own_stripe(struct bc_pins *pins)
-{
-    if (bc_unlikely(thread_number == 0))
-        thread_number = 1 + (atomic_fetch_add_explicit(&pins->threads, 1, memory_order_relaxed) & (STRIPES_MAX - 1));
-    return thread_number & pins->mask;
-}
-
-static inline unsigned enter(struct bc_pins *pins, unsigned stripe)
-{
-    for (;;) {
-        unsigned epoch = atomic_load(&pins->epoch);
-        atomic_uint *inside = &pins->stripes[stripe].inside[epoch & 1];
-        atomic_fetch_add(inside, 1);
-        /* Counted before the epoch moved: synchronize() sees the count. Moved in between: it may have seen
-         * zero and gone. */
-        if (bc_likely(atomic_load(&pins->epoch) == epoch))
-            return stripe << 1 | (epoch & 1);
-        atomic_fetch_sub(inside, 1);
-    }
-}
-
-unsigned bc_pins_enter(struct bc_pins *pins)
-{
-    return enter(pins, own_stripe(pins));
-}
-
 unsigned bc_pins_enter_background(struct bc_pins *pins)
 {
-    return enter(pins, pins->mask + 1);
+    return bc_pins_enter_stripe(pins, pins->mask + 1);
 }
 
 unsigned bc_pins_call(struct bc_pins *pins)
 {
-    unsigned stripe = own_stripe(pins);
+    if (bc_unlikely(bc_pins_thread == 0))
+        bc_pins_number(pins);
+    unsigned stripe = bc_pins_thread & pins->mask;
     atomic_fetch_add_explicit(&pins->stripes[stripe].calls, 1, memory_order_relaxed);
     return stripe;
 }
@@ -119,15 +77,10 @@ bool bc_pins_busy(struct bc_pins *pins)
 {
     bool busy = false;
     for (unsigned i = 0; i <= pins->mask; i++) {
-        struct stripe *s = &pins->stripes[i];
+        struct bc_pins_stripe *s = &pins->stripes[i];
         busy |= atomic_load(&s->inside[0]) != 0 || atomic_load(&s->inside[1]) != 0 || atomic_load(&s->calls) != 0;
     }
     return busy;
-}
-
-void bc_pins_leave(struct bc_pins *pins, unsigned token)
-{
-    atomic_fetch_sub_explicit(&pins->stripes[token >> 1].inside[token & 1], 1, memory_order_release);
 }
 
 void bc_pins_synchronize(struct bc_pins *pins)

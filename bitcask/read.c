@@ -1,10 +1,11 @@
-/* get, read and info: one KeyDir probe and one data access, no lock. */
+/* get, read and info: one KeyDir probe and one data access, no lock. The short way (read_short.h) first. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bitcask/db.h"
 #include "bitcask/error.h"
+#include "bitcask/read_short.h"
 
 int bc_found_corrupt(const struct bc_found *f, const char *what)
 {
@@ -95,38 +96,65 @@ int bc_find_at(bitcask *db, const struct bc_entry *entry, const void *key, size_
     return result;
 }
 
-int bc_find(bitcask *db, uint64_t hash, const void *key, size_t key_size, bool with_value, struct bc_found *ret)
+/* Whether the record of a candidate is the key's. */
+static enum match try(bitcask *db, const struct bc_entry *candidate, const void *key, size_t key_size, bool with_value,
+                      struct bc_found *ret)
+{
+    const char *bytes = NULL;
+    size_t size = 0;
+    ret->entry = *candidate;
+    ret->owned = NULL;
+    ret->file = bc_filetable_get(&db->files, candidate->file);
+    enum match matched = DAMAGED;
+    if (bc_likely(fetch(db, ret, with_value, &bytes, &size) == BITCASK_OK))
+        matched = match(ret, bytes, size, key, key_size);
+    if (bc_unlikely(matched != MATCH))
+        bc_found_release(db, ret);
+    return matched;
+}
+
+static int judge(bitcask *db, uint64_t hash, struct bc_found *f)
+{
+    if (bc_likely(f->record.expire_at_ms == 0) || f->record.expire_at_ms > bc_clock_now(&db->clock)) {
+        bc_recency_note(&db->merger.recency, hash);
+        return BITCASK_OK;
+    }
+    bc_found_release(db, f);
+    return bc_answer(BITCASK_NOT_FOUND);
+}
+
+/* The long way: all slots with the key's tag. */
+static int find_among(bitcask *db, uint64_t hash, const void *key, size_t key_size, bool with_value, struct bc_found *ret)
 {
     struct bc_entry candidates[BC_KEYDIR_CANDIDATES];
-    if (bc_unlikely(bc_forked(&db->fork)))
-        return bc_db_refuse_forked();
     unsigned count = bc_keydir_lookup(db->keydir, hash, candidates);
     bool sure = count <= BC_KEYDIR_CANDIDATES;
-    ret->owned = NULL;
     for (unsigned i = 0; i < count && sure; i++) {
-        const char *bytes = NULL;
-        size_t size = 0;
-        ret->entry = candidates[i];
-        ret->file = bc_filetable_get(&db->files, candidates[i].file);
-        int result = fetch(db, ret, with_value, &bytes, &size);
-        enum match matched = result == BITCASK_OK ? match(ret, bytes, size, key, key_size) : DAMAGED;
-        if (bc_likely(matched == MATCH)) {
-            if (ret->record.expire_at_ms == 0 || ret->record.expire_at_ms > bc_clock_now(&db->clock)) {
-                bc_recency_note(&db->merger.recency, hash);
-                return BITCASK_OK;
-            }
-            bc_found_release(db, ret);
-            return bc_answer(BITCASK_NOT_FOUND);
-        }
-        bc_found_release(db, ret);
+        enum match matched = try(db, &candidates[i], key, key_size, with_value, ret);
+        if (matched == MATCH)
+            return judge(db, hash, ret);
         sure = matched == OTHER_KEY;
     }
-    if (bc_likely(sure))
+    if (sure)
         return bc_answer(BITCASK_NOT_FOUND);
+    ret->owned = NULL;
     int result = find_exactly(db, hash, key, key_size, with_value, ret);
     if (result != BITCASK_OK)
         bc_found_release(db, ret);
     return result;
+}
+
+int bc_find(bitcask *db, uint64_t hash, const void *key, size_t key_size, bool with_value, struct bc_found *ret)
+{
+    struct bc_entry candidate;
+    if (bc_unlikely(bc_forked(&db->fork)))
+        return bc_db_refuse_forked();
+    enum bc_probe probe = bc_keydir_probe(db->keydir, hash, &candidate);
+    if (probe == BC_PROBE_ABSENT)
+        return bc_answer(BITCASK_NOT_FOUND);
+    if (bc_likely(probe == BC_PROBE_FIRST && try(db, &candidate, key, key_size, with_value, ret) == MATCH))
+        return judge(db, hash, ret);
+    return find_among(db, hash, key, key_size, with_value, ret);
 }
 
 bool bc_read_again_slowly(bitcask *db, unsigned *pin, int result, unsigned attempt)
@@ -178,9 +206,38 @@ static int get_once(bitcask *db, const void *key, size_t key_size, void **ret_va
     return result;
 }
 
+static int get_short(bitcask *db, const void *key, size_t key_size, void **ret_value, size_t *ret_size)
+{
+    struct bc_short s;
+    uint64_t hash = bc_keydir_hash(db->keydir, key, key_size);
+    unsigned pin = bc_pins_enter(db->pins);
+    int result = bc_short_find(db, hash, key, key_size, &s);
+    if (bc_likely(result == BITCASK_OK)) {
+        result = BC_SHORT_UNKNOWN;
+        void *value = malloc(s.value_size == 0 ? 1 : s.value_size);
+        if (bc_likely(value != NULL)) {
+            memcpy(value, s.value, s.value_size);
+            if (bc_likely(bc_short_value_ok(&s, value))) {
+                *ret_value = value;
+                *ret_size = s.value_size;
+                result = BITCASK_OK;
+            } else {
+                free(value);
+            }
+        }
+    }
+    bc_read_leave(db, pin);
+    return result;
+}
+
 int bitcask_get(bitcask *db, const void *key, size_t key_size, void **ret_value, size_t *ret_size)
 {
-    int result = bc_key_check(key, key_size);
+    int result = bc_likely(bc_key_good(key, key_size)) ? get_short(db, key, key_size, ret_value, ret_size) : BC_SHORT_UNKNOWN;
+    if (bc_likely(result == BITCASK_OK))
+        return result;
+    if (result == BITCASK_NOT_FOUND)
+        return bc_answer(result);
+    result = bc_key_check(key, key_size);
     if (result != BITCASK_OK)
         return result;
     unsigned pin = bc_pins_enter(db->pins);
@@ -211,9 +268,37 @@ static int read_once(bitcask *db, const void *key, size_t key_size, void *buf, s
     return result;
 }
 
+static int read_short(bitcask *db, const void *key, size_t key_size, void *buf, size_t capacity, size_t *ret_size)
+{
+    struct bc_short s;
+    uint64_t hash = bc_keydir_hash(db->keydir, key, key_size);
+    unsigned pin = bc_pins_enter(db->pins);
+    int result = bc_short_find(db, hash, key, key_size, &s);
+    if (bc_likely(result == BITCASK_OK)) {
+        result = BC_SHORT_UNKNOWN;
+        if (bc_likely(s.value_size <= capacity)) {
+            /* The copy is what is checked: what the caller gets is what the CRC vouches for. */
+            memcpy(buf, s.value, s.value_size);
+            if (bc_likely(bc_short_value_ok(&s, buf))) {
+                *ret_size = s.value_size;
+                result = BITCASK_OK;
+            }
+        }
+    }
+    bc_read_leave(db, pin);
+    return result;
+}
+
 int bitcask_read(bitcask *db, const void *key, size_t key_size, void *buf, size_t capacity, size_t *ret_size)
 {
-    int result = bc_key_check(key, key_size);
+    int result = BC_SHORT_UNKNOWN;
+    if (bc_likely(bc_key_good(key, key_size) && buf != NULL))
+        result = read_short(db, key, key_size, buf, capacity, ret_size);
+    if (bc_likely(result == BITCASK_OK))
+        return result;
+    if (result == BITCASK_NOT_FOUND)
+        return bc_answer(result);
+    result = bc_key_check(key, key_size);
     if (result == BITCASK_OK && buf == NULL && capacity != 0)
         result = bc_fail(BITCASK_INVALID, 0, NULL, 0, "buf is NULL but has a capacity");
     if (result != BITCASK_OK)

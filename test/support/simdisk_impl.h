@@ -252,6 +252,8 @@ void sd_sim_unmap(void *ctx, void *addr, size_t size);
 int sd_sim_populate(void *ctx, void *addr, size_t size);
 int sd_sim_protect(void *ctx, void *addr, size_t size);
 void *sd_sim_memory_map(void *ctx, size_t size);
+void *sd_sim_memory_map_huge(void *ctx, size_t size);
+void sd_sim_memory_discard(void *ctx, void *addr, size_t size);
 int sd_sim_random(void *ctx, void *buf, size_t size);
 int64_t sd_sim_wall_ms(void *ctx);
 int64_t sd_sim_monotonic_ms(void *ctx);

@@ -112,6 +112,23 @@ void *sd_sim_memory_map(void *ctx, size_t size)
     return addr;
 }
 
+void *sd_sim_memory_map_huge(void *ctx, size_t size)
+{
+    return sd_sim_memory_map(ctx, size);
+}
+
+void sd_sim_memory_discard(void *ctx, void *addr, size_t size)
+{
+    struct simdisk *disk = ctx;
+    sd_lock(disk);
+    struct sd_mapping *m = find_mapping(disk, addr, size);
+    if (m == NULL || m->inode != NULL || (uintptr_t)addr % PAGE != 0)
+        sd_misuse(disk, "discard of %zu bytes that are no memory", size);
+    else
+        bc_io_posix.memory_discard(NULL, addr, size);
+    sd_unlock(disk);
+}
+
 /* ---- the machine ---- */
 
 int sd_sim_random(void *ctx, void *buf, size_t size)

@@ -470,6 +470,17 @@ START_TEST(memory)
     io->memory_unmap(NULL, map, 100000);
     ck_assert_ptr_null(io->memory_map(NULL, SIZE_MAX / 2));
     ck_assert_ptr_null(io->memory_map(NULL, 0));
+    map = io->memory_map_huge(NULL, 5 << 20);
+    ck_assert_ptr_nonnull(map);
+    ck_assert_uint_eq((uintptr_t)map % (2 << 20), 0);
+    memset(map, 1, 5 << 20);
+    io->memory_discard(NULL, map + (1 << 20), 1 << 20);
+    ck_assert_int_eq(map[(1 << 20) - 1], 1);
+    ck_assert_int_eq(map[1 << 20], 0);
+    ck_assert_int_eq(map[(2 << 20) - 1], 0);
+    ck_assert_int_eq(map[2 << 20], 1);
+    io->memory_unmap(NULL, map, 5 << 20);
+    ck_assert_ptr_null(io->memory_map_huge(NULL, SIZE_MAX - 4096));
 }
 END_TEST
 

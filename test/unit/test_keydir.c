@@ -73,6 +73,7 @@ struct fixture {
     struct bc_pins *pins;
     struct bc_keydir *keydir;
     int wakes;
+    struct bc_loader *loader; /* NULL: entries are loaded one by one */
 };
 
 static void count_wake(void *arg)
@@ -85,6 +86,7 @@ static void begin_with(struct fixture *f, const bitcask_allocator *allocator)
 {
     static const struct bc_hash_secret secret = {11, 22};
     f->wakes = 0;
+    f->loader = NULL;
     f->pins = bc_pins_new(allocator, &bc_io_posix);
     ck_assert_ptr_nonnull(f->pins);
     f->keydir = bc_keydir_new(allocator, &bc_io_posix, f->pins, SHARDS, &secret);
@@ -498,7 +500,10 @@ static int load(struct fixture *f, const struct loaded *l)
     size_t size = key_of(l->key, key);
     struct bc_entry entry = {
         .offset = l->offset, .footprint = 64, .file = l->file, .flags = l->tombstone ? BC_ENTRY_TOMBSTONE : 0};
-    return bc_keydir_load(f->keydir, bc_keydir_hash(f->keydir, key, size), key, size, l->sequence, &entry, l->expire_at_ms);
+    uint64_t hash = bc_keydir_hash(f->keydir, key, size);
+    if (f->loader != NULL)
+        return bc_keydir_loader_add(f->loader, hash, key, size, l->sequence, &entry, l->expire_at_ms);
+    return bc_keydir_load(f->keydir, hash, key, size, l->sequence, &entry, l->expire_at_ms);
 }
 
 static bool above(const struct loaded *a, const struct loaded *b)
@@ -540,12 +545,19 @@ START_TEST(test_load_order_does_not_matter)
         memset(best, 0, KEYS * sizeof *best);
         memset(e, 0, KEYS * sizeof *e);
         MUST(bc_keydir_load_begin(f.keydir) == BITCASK_OK);
+        /* One by one, gathered with many flushes, and all at once; and two ways side by side. */
+        struct bc_loader *loader = NULL;
+        if (order > 0)
+            MUST((loader = bc_keydir_loader_new(f.keydir, order == 1 ? 1 : 16 << 20)) != NULL);
         for (uint32_t n = 0; n < COUNT; n++) {
+            f.loader = order == 3 && n % 3 == 0 ? NULL : loader;
             MUST(load(&f, &all[n]) == BITCASK_OK);
             struct loaded **b = &best[all[n].key];
             if (*b == NULL || above(&all[n], *b))
                 *b = &all[n];
         }
+        MUST(loader == NULL || bc_keydir_loader_flush(loader) == BITCASK_OK);
+        bc_keydir_loader_free(loader);
         bc_keydir_load_end(f.keydir);
         for (uint32_t i = 0; i < KEYS; i++)
             if (best[i] != NULL && !best[i]->tombstone)
@@ -616,6 +628,25 @@ START_TEST(test_load_without_memory)
     f.memory.left = 0;
     bc_keydir_load_end(f.keydir);
     MUST(bc_keydir_count(f.keydir) == KEYS);
+    end(&f);
+    /* Gathered: the loader says so, wherever it ends. */
+    for (long left = 0, result = BITCASK_NO_MEMORY; result != BITCASK_OK; left += 1 + left / 8) {
+        begin_counted(&f);
+        MUST(bc_keydir_load_begin(f.keydir) == BITCASK_OK);
+        f.memory.left = left;
+        f.loader = bc_keydir_loader_new(f.keydir, 1);
+        result = f.loader != NULL ? BITCASK_OK : BITCASK_NO_MEMORY;
+        for (uint32_t n = 0; n < KEYS && result == BITCASK_OK; n++)
+            result = load(&f, &(struct loaded){.key = n, .sequence = n + 1, .offset = 8 * ((uint64_t)n + 1)});
+        if (result == BITCASK_OK)
+            result = bc_keydir_loader_flush(f.loader);
+        MUST(result == BITCASK_OK || result == BITCASK_NO_MEMORY);
+        bc_keydir_loader_free(f.loader);
+        bc_keydir_load_end(f.keydir);
+        MUST(result != BITCASK_OK || bc_keydir_count(f.keydir) == KEYS);
+        if (result != BITCASK_OK)
+            end(&f);
+    }
     end(&f);
     MUST(f.memory.live == 0);
 }

@@ -362,14 +362,21 @@ struct loader {
 static void *load(void *arg)
 {
     struct loader *l = arg;
-    l->ok = true;
+    /* The first one by one, the others gathered. */
+    struct bc_loader *gathers = l->index == 0 ? NULL : bc_keydir_loader_new(l->f->keydir, 1 << 16);
+    l->ok = gathers != NULL || l->index == 0;
     for (uint32_t n = l->index; n < ROUNDS / 4; n += LOADERS) {
         uint32_t key = n % KEYS;
         struct bc_entry entry = version_entry(n * 2);
         l->f->records[n * 2] = key;
         bc_keydir_prefetch(l->f->keydir, hash_of(l->f, key + 1));
-        l->ok &= bc_keydir_load(l->f->keydir, hash_of(l->f, key), &key, sizeof key, n + 1, &entry, 0) == BITCASK_OK;
+        if (gathers != NULL)
+            l->ok &= bc_keydir_loader_add(gathers, hash_of(l->f, key), &key, sizeof key, n + 1, &entry, 0) == BITCASK_OK;
+        else
+            l->ok &= bc_keydir_load(l->f->keydir, hash_of(l->f, key), &key, sizeof key, n + 1, &entry, 0) == BITCASK_OK;
     }
+    l->ok &= gathers == NULL || bc_keydir_loader_flush(gathers) == BITCASK_OK;
+    bc_keydir_loader_free(gathers);
     return NULL;
 }
 
