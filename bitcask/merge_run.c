@@ -284,6 +284,9 @@ static int run_over_all(struct running *r)
     r->spent_only = true;
     int freed = run_rounds(r);
     r->spent_only = false;
+    /* What happened last is what the caller must know. */
+    if (bc_health_poisoned(r->m->health))
+        return freed;
     if (freed != BITCASK_OK || (r->done->files_in == files && result != BITCASK_OK))
         return result != BITCASK_OK ? result : freed;
     rolled = bc_log_roll(r->m->log);
