@@ -234,21 +234,21 @@ CHECK(bitcask_verify_options, VERIFY_OPTIONS_MEMBERS, 48)
 CHECK(bitcask_repair_options, VERIFY_OPTIONS_MEMBERS, 48)
 
 #define VERIFY_RESULT_MEMBERS(M, T)                                                                                            \
-    M(T, struct_size, 0, 8) \
-    M(T, errors, 8, 8) \
-    M(T, warnings, 16, 8) \
-    M(T, notes, 24, 8) \
-    M(T, files, 32, 8) \
-    M(T, hints, 40, 8) \
-    M(T, bytes, 48, 8) \
-    M(T, records, 56, 8) \
-    M(T, keys, 64, 8) \
-    M(T, live_bytes, 72, 8) \
-    M(T, dead_bytes, 80, 8) \
-    M(T, unreadable, 88, 8) \
-    M(T, repaired, 96, 8) \
-    M(T, salvaged, 104, 8) \
-    M(T, lost, 112, 8) \
+    M(T, struct_size, 0, 8)                                                                                                    \
+    M(T, errors, 8, 8)                                                                                                         \
+    M(T, warnings, 16, 8)                                                                                                      \
+    M(T, notes, 24, 8)                                                                                                         \
+    M(T, files, 32, 8)                                                                                                         \
+    M(T, hints, 40, 8)                                                                                                         \
+    M(T, bytes, 48, 8)                                                                                                         \
+    M(T, records, 56, 8)                                                                                                       \
+    M(T, keys, 64, 8)                                                                                                          \
+    M(T, live_bytes, 72, 8)                                                                                                    \
+    M(T, dead_bytes, 80, 8)                                                                                                    \
+    M(T, unreadable, 88, 8)                                                                                                    \
+    M(T, repaired, 96, 8)                                                                                                      \
+    M(T, salvaged, 104, 8)                                                                                                     \
+    M(T, lost, 112, 8)                                                                                                         \
     M(T, lost_bytes, 120, 8)
 CHECK(bitcask_verify_result, VERIFY_RESULT_MEMBERS, 128)
 /* clang-format on */
