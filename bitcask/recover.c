@@ -340,7 +340,9 @@ static int recover(const struct recovery *given, struct bc_manifest *m, struct b
             return result;
     }
     for (size_t i = 0; i < count; i++)
-        ret->tails[i] = i == 1 && is_void ? (struct bc_tail){.end = 0} : tail_of(&tails[i]);
+        ret->tails[i] = tail_of(&tails[i]);
+    if (is_void)
+        memset(&ret->tails[1], 0, sizeof ret->tails[1]);
     /* From the last: dropping an entry moves those behind it. */
     for (size_t i = count; i > 0; i--)
         settle_entry(&r, m, &tails[i - 1], i == 2 && is_void, ret);
