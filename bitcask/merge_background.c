@@ -25,10 +25,9 @@ static int64_t now_of(const struct bc_merger *m)
 /* Stores that are opened together look at different moments. */
 static int64_t first_look(const struct bc_merger *m, int64_t now)
 {
-    uint64_t interval = atomic_load(&m->settings.check_interval_ms);
-    uint32_t random = 0;
+    uint64_t half = atomic_load(&m->settings.check_interval_ms) / 2, random = 0;
     (void)m->dir->io->random(m->dir->io->ctx, &random, sizeof random);
-    return now + (int64_t)(interval / 2) + (int64_t)((double)(interval / 2) * ((double)random / 4294967296.0));
+    return now + (int64_t)(half + random % (half + 1));
 }
 
 static bool in_window(const struct bc_merger *m)

@@ -120,12 +120,10 @@ static int put_deletions(struct output *o)
     int result = BITCASK_OK;
     for (const struct bc_finding *f = o->from->findings.first; f != NULL && result == BITCASK_OK; f = f->next) {
         bool record = f->code == BITCASK_FINDING_VALUE || f->code == BITCASK_FINDING_RECORD;
-        if (record && o->s->no_deletions)
+        if (record && (o->s->no_deletions || f->key == NULL))
             o->s->lost_bytes += f->size;
-        else if (record && f->key != NULL && f->sequence != 0 && f->sequence < o->s->ceiling)
+        else if (record && f->sequence != 0 && f->sequence < o->s->ceiling)
             result = put_deletion(o, f->offset, f->sequence, f->key, f->key_size);
-        else if (record && f->key == NULL)
-            o->s->lost_bytes += f->size;
     }
     return result;
 }
