@@ -169,7 +169,9 @@ static int finish_hint(struct bc_merge_step *s)
     if (!s->hint_spoiled)
         return bc_hint_writer_finish(&s->hint, s->out.end, s->out.min_sequence, s->out.max_sequence);
     bc_hint_writer_end(&s->hint);
-    return bc_hint_build(m->dir, m->allocator, &m->files->store, &s->out.name, s->out.end, NULL);
+    int result = bc_hint_build(m->dir, m->allocator, &m->files->store, &s->out.name, s->out.end, NULL);
+    /* No file of the store is damaged. */
+    return result == BITCASK_CORRUPT ? bc_fail(BITCASK_IO, 0, NULL, 0, "a merge's output cannot be read back") : result;
 }
 
 /* The output is on disk, was read back from there, and is in the file table, where nobody sees it yet. */
@@ -285,9 +287,9 @@ static int prepare(struct bc_merge_step *s)
     if (result == BITCASK_OK)
         result = bc_merge_settle(s);
     if (result == BITCASK_OK)
-        result = bc_merge_spend_rest(s);
-    if (result == BITCASK_OK)
         result = finish_output(s);
+    if (result == BITCASK_OK)
+        result = bc_merge_spend_rest(s);
     if (result == BITCASK_OK)
         result = bc_merge_account(s);
     /* Copies that snapshots need: what relocation could fail for is got before the commit. */

@@ -284,11 +284,10 @@ static int run_over_all(struct running *r)
     r->spent_only = true;
     int freed = run_rounds(r);
     r->spent_only = false;
-    /* What happened last is what the caller must know. */
-    if (bc_health_poisoned(r->m->health))
+    if (freed != BITCASK_OK)
         return freed;
-    if (freed != BITCASK_OK || (r->done->files_in == files && result != BITCASK_OK))
-        return result != BITCASK_OK ? result : freed;
+    if (r->done->files_in == files && result != BITCASK_OK)
+        return result;
     rolled = bc_log_roll(r->m->log);
     return rolled == BITCASK_OK ? run_rounds(r) : rolled;
 }

@@ -563,10 +563,16 @@ START_TEST(test_keys_changed_during_a_step_keep_their_change)
 {
     for (unsigned at = 1; at < 6; at++) {
         const char *path = store_path();
+        static struct store_log log;
         bitcask_options o = merging_options(_i);
+        o.log = store_log_line;
+        o.log_ctx = &log;
         bitcask *db = open_many(path, &o);
         struct meddler m = {.at = at, .act = overwrite_and_delete};
         ck_assert_int_eq(merge_with(db, &m, NULL), BITCASK_OK);
+        /* Nobody needs the input any more, and the first step saw to that. */
+        ck_assert(!merging_has_file(db, 1));
+        ck_assert_msg(atomic_load(&log.lines[BITCASK_LOG_ERROR]) == 0, "%s", log.text);
         for (int again = 0; again < 3; again++) {
             for (unsigned i = 0; i < MANY; i++) {
                 int got = i % 3 == 0 ? store_check_number(db, i, 3, 700) : store_check_number(db, i, 2, MANY_SIZE);
