@@ -9,7 +9,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bitcask/hintfile.h"
 #include "bitcask/keydir_shard.h"
+#include "bitcask/merge_output.h"
 #include "test/support/merging.h"
 
 #define LATER 4000000000000 /* an expiry that no test sees pass */
@@ -103,6 +105,90 @@ START_TEST(test_full_merge_leaves_no_dead_byte_and_no_tombstone)
     ck_assert_uint_eq(c.tombstones, 0);
     ck_assert_uint_eq(c.batches, 0);
     ck_assert_uint_eq(c.links, 0);
+}
+END_TEST
+
+struct span {
+    uint64_t min, max;
+};
+
+static int note_span(const bitcask_file_info *info, void *ctx)
+{
+    struct span *s = ctx;
+    if (info->max_sequence == 0)
+        return 0;
+    s->min = BC_MIN(s->min, info->min_sequence);
+    s->max = BC_MAX(s->max, info->max_sequence);
+    return 0;
+}
+
+/* What others ask a file by is right: lowest and highest sequence are those of the records that were copied, then and when the
+ * store is opened again. */
+START_TEST(test_sequences_of_an_output_are_those_of_its_records)
+{
+    const char *path = store_path();
+    bitcask_options o = merging_options(_i);
+    bitcask *db = store_open(path, &o);
+    uint64_t first, last, none;
+    ck_assert_int_eq(store_put_flags(db, "gone", "1", 0, 0, 0, &none), BITCASK_OK);
+    ck_assert_int_eq(store_put_flags(db, "first", "1", 0, 0, 0, &first), BITCASK_OK);
+    for (unsigned i = 0; i < 50; i++)
+        ck_assert_int_eq(store_put_number(db, i % 7, i, 100), BITCASK_OK);
+    ck_assert_int_eq(store_put_flags(db, "last", "1", 0, 0, 0, &last), BITCASK_OK);
+    ck_assert_int_eq(delete (db, "gone"), BITCASK_OK);
+    (void)merging_all(db);
+    for (int again = 0; again < 2; again++) {
+        struct span s = {UINT64_MAX, 0};
+        ck_assert_int_eq(bitcask_each_file(db, note_span, &s), BITCASK_OK);
+        ck_assert_uint_eq(s.min, first);
+        ck_assert_uint_eq(s.max, last);
+        db = reopen_by_scan(db, path, &o);
+    }
+    store_close(db);
+}
+END_TEST
+
+static int note_entry(const struct bc_hint_entry *entries, size_t count, void *arg)
+{
+    ck_assert_uint_eq(count, 1);
+    *(struct bc_hint_entry *)arg = entries[0];
+    return BITCASK_OK;
+}
+
+/* The records of an output stand in any order: a key's last word is that of the highest sequence, not the last in the file. */
+START_TEST(test_hint_of_an_output_goes_by_sequence)
+{
+    bitcask_options o = merging_options(_i);
+    bitcask *db = store_open(store_path(), &o);
+    static const uint64_t sequences[][2] = {{5, 3}, {3, 5}};
+    for (unsigned i = 0; i < 2; i++) {
+        struct bc_merge_output out;
+        struct bc_data_header h = {.store = db->files.store, .kind = BC_DATA_KIND_MERGE};
+        ck_assert_int_eq(bc_log_new_name(&db->log, &h.name), BITCASK_OK);
+        ck_assert_int_eq(bc_merge_output_make(&out, &db->dir, &db->allocator, &h, 0), BITCASK_OK);
+        for (unsigned k = 0; k < 2; k++) {
+            bool put = sequences[i][k] == 5;
+            struct bc_record r = {.type = put ? BC_RECORD_PUT : BC_RECORD_TOMBSTONE,
+                                  .sequence = sequences[i][k],
+                                  .key_size = 1,
+                                  .value_size = put ? 1 : 0};
+            uint64_t offset;
+            ck_assert_int_eq(bc_merge_output_put(&out, &r, "k", "v", &offset), BITCASK_OK);
+        }
+        ck_assert_int_eq(bc_merge_output_finish(&out), BITCASK_OK);
+        struct bc_hint_header header;
+        struct bc_hint_entry last;
+        bool valid;
+        ck_assert_int_eq(bc_hint_build(&db->dir, &db->allocator, &h.store, &h.name, out.end, NULL), BITCASK_OK);
+        ck_assert_int_eq(bc_hint_read(&db->dir, &db->allocator, &h.name, out.end, note_entry, &last, &header, &valid),
+                         BITCASK_OK);
+        ck_assert(valid);
+        ck_assert_uint_eq(last.type, BC_RECORD_PUT);
+        ck_assert_uint_eq(last.sequence, 5);
+        ck_assert(header.min_sequence == 3 && header.max_sequence == 5);
+        bc_merge_output_close(&out);
+    }
+    store_close(db);
 }
 END_TEST
 
@@ -1110,6 +1196,8 @@ Suite *bc_suite(void)
     TCase *t = store_tcase("drops and keeps");
     store_add_test(t, test_full_merge_leaves_no_dead_byte_and_no_tombstone);
     store_add_test(t, test_values_sequences_and_expiries_are_kept_exactly);
+    store_add_test(t, test_sequences_of_an_output_are_those_of_its_records);
+    store_add_test(t, test_hint_of_an_output_goes_by_sequence);
     store_add_test(t, test_chosen_files_only);
     store_add_test(t, test_tombstone_stays_while_an_older_put_stands_elsewhere);
     store_add_test(t, test_tombstone_goes_when_older_files_do_not_have_its_key);
