@@ -243,7 +243,7 @@ static enum input_result other(struct resp_reader *reader, struct input *input, 
 static enum input_result resp_next(void *state, struct input *input, struct dump_step *ret)
 {
     struct resp_reader *reader = state;
-    size_t count;
+    size_t count = 0;
     input->position = input_offset(input);
     if (input_peek(input) < 0)
         return input->error || input->interrupted ? input_cut(input, "a command") : INPUT_END;

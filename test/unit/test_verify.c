@@ -25,9 +25,9 @@ static long find_bytes(const char *path, const char *needle)
     size_t size;
     char *data = store_read_file(path, &size);
     const char *at = memmem(data, size, needle, strlen(needle));
-    ck_assert_msg(at != NULL, "no '%s' in %s", needle, path);
-    long offset = (long)(at - data);
+    long offset = at == NULL ? -1 : (long)(at - data);
     free(data);
+    ck_assert_msg(offset >= 0, "no '%s' in %s", needle, path);
     return offset;
 }
 
