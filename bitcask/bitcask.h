@@ -205,8 +205,8 @@ typedef struct bitcask_options {
     void *log_ctx;
     bitcask_progress_fn progress; /* of the load at open, in files; NULL = none */
     void *progress_ctx;
-    /* A size that the store is kept below by evicting its oldest data, file by file; what was read since it was written, or
-     * spared, is spared once. 0 or BITCASK_OFF = no limit. */
+    /* A size that the store is kept below by evicting its oldest data, file by file, turn by turn; what was read in this turn
+     * or the one before is spared, while that frees enough. 0 or BITCASK_OFF = no limit. */
     uint64_t max_bytes;        /* of data files; at least 1 MiB */
     uint64_t max_keydir_bytes; /* of memory that the keys take; at least 1 MiB */
     /* Merge in the background. A file past a trigger is merged; and with it, while the store as a whole is past

@@ -40,6 +40,7 @@
 
 #define BC_BATCH_VALUE 16U
 #define BC_LINK_VALUE 32U
+#define BC_LINK_FOOTPRINT (BC_RECORD_HEADER + BC_LINK_VALUE)
 
 struct bc_record {
     uint64_t sequence;

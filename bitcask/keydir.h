@@ -17,7 +17,8 @@
 
 #include <stdbool.h>
 
-#define BC_KEYDIR_FILES_MAX (1U << 17) /* file table indices that a slot can hold */
+#define BC_KEYDIR_FILES_MAX (1U << 17)                 /* file table indices that a slot can hold */
+#define BC_KEYDIR_OFFSET_MAX ((UINT64_C(1) << 34) - 8) /* the last place that a slot can hold */
 #define BC_KEYDIR_CANDIDATES 4U
 
 /* bc_entry.flags */

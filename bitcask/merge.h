@@ -64,7 +64,9 @@ struct bc_merger {
     /* The background thread's own. */
     int64_t next_look_ms, earliest_ms, next_sweep_ms, back_off_ms;
     uint64_t sweep_position, rolled_at, looks;
-    bool merciless; /* the next eviction spares nobody */
+    uint64_t turn_ends; /* the last file id of this turn of evictions */
+    uint64_t spared;    /* evictions in a row that won little */
+    bool merciless;     /* this eviction spares nobody */
 };
 
 int bc_merger_init(struct bc_merger *, const struct bc_directory *, const bitcask_allocator *, struct bc_filetable *,

@@ -13,7 +13,7 @@
 #define ROLL_MIN (4ULL << 20)  /* an active file is not ended below this size for the sake of its dead bytes */
 #define ROLL_ANY (32ULL << 20) /* and not below this size where all of it lives */
 #define ROLL_SHARE 50U         /* of the store: one file in so many parts may be out of a merge's reach */
-#define MERCILESS 8U           /* an eviction that won less than one part in so many spares nobody the next time */
+#define LITTLE 8U              /* an eviction that won less than one part in so many has spared nearly all */
 
 static int64_t now_of(const struct bc_merger *m)
 {
@@ -111,7 +111,7 @@ static void sweep(struct bc_merger *m, int64_t now)
 /* ---- eviction ---- */
 
 struct census {
-    uint64_t disk;
+    uint64_t disk, files, newest_id;
     struct bc_file *oldest; /* sealed, lowest id: what was written, or spared, longest ago */
 };
 
@@ -119,6 +119,8 @@ static int take_census(struct bc_file *f, void *arg)
 {
     struct census *c = arg;
     c->disk += atomic_load(&f->end);
+    c->files++;
+    c->newest_id = BC_MAX(c->newest_id, f->name.id);
     if (atomic_load(&f->state) == BC_FILE_SEALED && !atomic_load(&f->barred) &&
         (c->oldest == NULL || f->name.id < c->oldest->name.id))
         c->oldest = f;
@@ -139,10 +141,17 @@ static bool outgrown(const struct bc_merger *m, const struct census *c)
     return max_keydir != BC_MERGE_OFF && bc_keydir_used(m->keydir) > with_room(max_keydir);
 }
 
+/* The room is used up. */
+static bool beyond_limit(const struct bc_merger *m, const struct census *c)
+{
+    return c->disk > atomic_load(&m->settings.max_bytes) ||
+           bc_keydir_used(m->keydir) > atomic_load(&m->settings.max_keydir_bytes);
+}
+
 static bool was_read(void *arg, uint64_t hash)
 {
     struct bc_merger *m = arg;
-    return bc_recency_take(&m->recency, hash) && !m->merciless;
+    return !m->merciless && bc_recency_has(&m->recency, hash);
 }
 
 /* Under the merge lock. *ret_done: there was something to evict. */
@@ -158,12 +167,20 @@ static int evict(struct bc_merger *m, bool *ret_done)
         m->rolled_at = bc_log_sequence(m->log);
         return *ret_done ? bc_log_roll(m->log) : BITCASK_OK;
     }
+    /* All that was there when the turn began was given up or spared, and what was spared has a higher id now. */
+    if (c.oldest->name.id > m->turn_ends) {
+        bc_recency_turn(&m->recency);
+        m->turn_ends = c.newest_id;
+    }
     struct bc_merge_done done = {0};
     struct bc_merge_wish wish = {
         .files = &c.oldest, .count = 1, .thorough = true, .evict = true, .recent = was_read, .recent_arg = m};
     *ret_done = true;
+    /* Sparing frees nothing: not while the store is beyond its limit, nor once a whole turn of files has been spared. */
+    m->merciless = m->spared >= c.files || (m->spared > 0 && beyond_limit(m, &c));
     int result = bc_merge_step(m, &wish, &done);
-    m->merciless = result == BITCASK_OK && done.bytes_in - BC_MIN(done.bytes_out, done.bytes_in) < done.bytes_in / MERCILESS;
+    bool little = done.bytes_in - BC_MIN(done.bytes_out, done.bytes_in) < done.bytes_in / LITTLE;
+    m->spared = result == BITCASK_OK && little ? m->spared + 1 : 0;
     return result;
 }
 
@@ -209,7 +226,7 @@ static int merge_once(struct bc_merger *m, bool *ret_done)
     if (result != BITCASK_OK)
         return result;
     struct bc_merge_policy policy = bc_merge_policy_of(m);
-    count = bc_merge_choose(&policy, list, count, &totals, BC_MERGE_INPUTS_MAX);
+    count = bc_merge_choose(&policy, list, count, BC_MERGE_INPUTS_MAX);
     for (size_t i = 0; i < count; i++)
         files[i] = list[i].file;
     bc_free(m->allocator, list);

@@ -4,6 +4,7 @@
 
 #include "bitcask/crc.h"
 #include "bitcask/error.h"
+#include "bitcask/keydir.h"
 
 #define BUFFER (1U << 20)
 
@@ -52,11 +53,23 @@ static void count(struct bc_merge_output *o, const struct bc_record *r, uint64_t
     o->sum_of_sequences += (double)r->sequence;
 }
 
+/* A place in a file is no further than a KeyDir slot can say. */
+static int check_place(const struct bc_merge_output *o)
+{
+    if (o->end <= BC_KEYDIR_OFFSET_MAX)
+        return BITCASK_OK;
+    char name[BC_NAME_SIZE];
+    bc_data_name(name, o->name.id);
+    return bc_fail(BITCASK_NO_SPACE, 0, name, o->end, "%s: a merge's output would be larger than a data file can be", name);
+}
+
 int bc_merge_output_put(struct bc_merge_output *o, const struct bc_record *r, const void *key, const void *value,
                         uint64_t *ret_offset)
 {
     uint64_t footprint = bc_record_footprint(r);
-    int result = o->filled + footprint > BUFFER ? flush(o) : BITCASK_OK;
+    int result = check_place(o);
+    if (result == BITCASK_OK && o->filled + footprint > BUFFER)
+        result = flush(o);
     if (result != BITCASK_OK)
         return result;
     char *dst = o->buffer + o->filled, *dst_key = dst + bc_record_head_size(r), *dst_value = dst_key + r->key_size;
@@ -77,7 +90,9 @@ int bc_merge_output_copy(struct bc_merge_output *o, const struct bc_record *r, c
     const struct bc_io *io = o->dir->io;
     uint64_t offset = o->end, to = offset + bc_record_head_size(r) + r->key_size, left = r->value_size;
     uint32_t new_seed = bc_record_seed(o->name.nonce, offset), old_crc = ~seed, new_crc = ~new_seed;
-    int result = flush(o);
+    int result = check_place(o);
+    if (result == BITCASK_OK)
+        result = flush(o);
     while (result == BITCASK_OK && left > 0) {
         size_t want = (size_t)BC_MIN(left, (uint64_t)BUFFER), got = 0;
         int error = io->read(io->ctx, fd, at, o->buffer, want, &got);

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 #include "bitcask/bitcask.h"
+#include "bitcask/format_record.h"
 
-#define LINK_FOOTPRINT 56U          /* the first record of every log file; no merge is made for it */
 #define TOTAL_DEAD_MIN (8ULL << 20) /* a store that wastes less than this is left alone */
 #define SMALL_FILES_MIN 32U         /* so many make a merge of small files worth it */
 #define AGE_RATIO 4U                /* of the files of one step */
@@ -13,9 +13,16 @@
 static uint64_t gain(const struct bc_merge_candidate *c)
 {
     uint64_t dead = c->records - BC_MIN(c->live, c->records);
-    uint64_t stays = LINK_FOOTPRINT + (c->asked ? c->tombstones : 0);
+    uint64_t stays = BC_LINK_FOOTPRINT + (c->asked ? c->tombstones : 0);
     dead = c->expired ? c->records : dead;
     return dead - BC_MIN(dead, stays);
+}
+
+/* The link, of which no merge is made, is left out of the whole, too: a file of nothing but dead records is 100 % dead. */
+static uint64_t gain_percent(const struct bc_merge_candidate *c)
+{
+    uint64_t whole = c->records - BC_MIN(c->records, BC_LINK_FOOTPRINT);
+    return whole == 0 ? 0 : (uint64_t)((double)gain(c) * 100.0 / (double)whole);
 }
 
 static bool past(uint64_t value, uint64_t limit)
@@ -23,16 +30,11 @@ static bool past(uint64_t value, uint64_t limit)
     return limit != BC_MERGE_OFF && value >= limit;
 }
 
-static uint64_t percent(uint64_t part, uint64_t whole)
-{
-    return whole == 0 ? 0 : (uint64_t)((double)part * 100.0 / (double)whole);
-}
-
 static uint32_t triggers(const struct bc_merge_policy *p, const struct bc_merge_candidate *c)
 {
     uint64_t dead = gain(c);
     uint32_t reasons = 0;
-    if (dead > 0 && past(percent(dead, c->records), p->frag_trigger))
+    if (dead > 0 && past(gain_percent(c), p->frag_trigger))
         reasons |= BITCASK_MERGE_BECAUSE_FRAGMENTED;
     if (dead > 0 && past(dead, p->dead_trigger))
         reasons |= BITCASK_MERGE_BECAUSE_DEAD_BYTES;
@@ -45,7 +47,7 @@ static uint32_t thresholds(const struct bc_merge_policy *p, const struct bc_merg
 {
     uint64_t dead = gain(c);
     uint32_t reasons = 0;
-    if (dead > 0 && past(percent(dead, c->records), p->frag_threshold))
+    if (dead > 0 && past(gain_percent(c), p->frag_threshold))
         reasons |= BITCASK_MERGE_BECAUSE_FRAGMENTED;
     if (dead > 0 && past(dead, p->dead_threshold))
         reasons |= BITCASK_MERGE_BECAUSE_DEAD_BYTES;
@@ -99,7 +101,7 @@ void bc_merge_judge(const struct bc_merge_policy *p, struct bc_merge_candidate *
     for (size_t i = 0; i < count && wanted > 0; i++) {
         uint64_t won = gain(&c[i]);
         /* A file that wastes less than the store may is not what the store suffers from. */
-        if (c[i].barred || won == 0 || percent(won, c[i].records) < p->total_frag_trigger)
+        if (c[i].barred || won == 0 || gain_percent(&c[i]) < p->total_frag_trigger)
             continue;
         c[i].reasons |= BITCASK_MERGE_BECAUSE_SPACE;
         wanted -= BC_MIN(won, wanted);
@@ -111,26 +113,23 @@ static bool similar(uint64_t a, uint64_t b)
     return a <= b * AGE_RATIO && b <= a * AGE_RATIO;
 }
 
-size_t bc_merge_choose(const struct bc_merge_policy *p, struct bc_merge_candidate *c, size_t count,
-                       const struct bc_merge_totals *t, size_t max)
+size_t bc_merge_choose(const struct bc_merge_policy *p, struct bc_merge_candidate *c, size_t count, size_t max)
 {
-    (void)t;
-    if (count > 0)
-        qsort(c, count, sizeof *c, by_score);
     size_t chosen = 0;
     /* Each record of an input may take memory, also one that is not copied. */
     uint64_t live = 0, size = 0, size_max = BC_MIN(p->max_merge_size, p->output_max * 4);
     for (size_t i = 0; i < count && chosen < max; i++) {
-        uint64_t more = c[i].expired ? 0 : c[i].live;
+        /* What must stay as a tombstone takes room as well: a place in the output is no further than the KeyDir can say. */
+        uint64_t more = c[i].expired ? 0 : c[i].live, stays = c[i].tombstones;
         /* A file that is larger than a step alone still goes, by itself: it must not stand in the way of all others. */
-        bool fits = chosen == 0 || (live + more <= p->output_max && size + c[i].records <= size_max);
+        bool fits = chosen == 0 || (live + more + stays <= p->output_max && size + c[i].records <= size_max);
         bool spent = more == 0;
         if (c[i].reasons == 0 || !fits || (chosen > 0 && !spent && !similar(c[i].age, c[0].age)))
             continue;
         struct bc_merge_candidate taken = c[i];
         c[i] = c[chosen];
         c[chosen++] = taken;
-        live += more;
+        live += more + stays;
         size += taken.records;
     }
     return chosen;

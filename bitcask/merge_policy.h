@@ -49,11 +49,10 @@ struct bc_merge_totals {
     uint64_t records, live;
 };
 
-/* Sets reasons (0: not now) and score of every candidate. */
+/* Sets reasons (0: not now) and score of every candidate, and puts the best first. */
 void bc_merge_judge(const struct bc_merge_policy *, struct bc_merge_candidate *, size_t count, const struct bc_merge_totals *);
 /* The inputs of the next step: moves them to the front, best first, and returns how many they are, at most max. 0: nothing to
- * do. The candidates were judged. */
-size_t bc_merge_choose(const struct bc_merge_policy *, struct bc_merge_candidate *, size_t count,
-                       const struct bc_merge_totals *, size_t max);
+ * do. The candidates are as judge() left them. */
+size_t bc_merge_choose(const struct bc_merge_policy *, struct bc_merge_candidate *, size_t count, size_t max);
 
 #endif

@@ -6,7 +6,6 @@
 #include "bitcask/error.h"
 
 #define ROUNDS_MAX 4U /* what a first round had to keep for the sake of files that it took later */
-#define LINK_FOOTPRINT 56U
 #define ASK_AGAIN 32U /* so many steps later what kept a tombstone may be gone */
 
 void bc_merge_configure(struct bc_merger *m, const bitcask_options *o)
@@ -27,12 +26,12 @@ void bc_merge_configure(struct bc_merger *m, const bitcask_options *o)
     atomic_store(&s->max_keydir_bytes, o->max_keydir_bytes);
     atomic_store(&s->automatic, (o->flags & BITCASK_OPEN_NO_MERGE) == 0);
     atomic_store(&m->pace.limit, o->merge_rate_limit);
-    /* Eight bits a key of the least size that is common, or of the least that a key takes in memory. */
+    /* Four bits a turn for a key of the least size that is common, or of the least that a key takes in memory. */
     uint64_t bits = 0;
     if (o->max_bytes != BITCASK_OFF)
-        bits = o->max_bytes / 16;
+        bits = o->max_bytes / 32;
     if (o->max_keydir_bytes != BITCASK_OFF)
-        bits = BC_MAX(bits, o->max_keydir_bytes / 4);
+        bits = BC_MAX(bits, o->max_keydir_bytes / 8);
     if (bits != 0)
         bc_recency_start(&m->recency, bits);
 }
@@ -151,7 +150,7 @@ static bool is_ordered(const struct bc_merge_order *o, uint64_t id)
 /* In a run over everything: what has a dead byte. Later rounds leave what the last one could not get rid of. */
 static bool is_wanted(const struct running *r, const struct bc_merge_candidate *c, unsigned round)
 {
-    uint64_t dead = c->records - c->live, link = ((struct bc_file *)c->file)->kind == BC_DATA_KIND_LOG ? LINK_FOOTPRINT : 0;
+    uint64_t dead = c->records - c->live, link = ((struct bc_file *)c->file)->kind == BC_DATA_KIND_LOG ? BC_LINK_FOOTPRINT : 0;
     if (!is_ordered(r->order, c->id) || (round > 0 && c->barred) || (r->spent_only && c->live > 0))
         return false;
     return dead > link || c->expired || r->order->ids != NULL;
@@ -194,23 +193,24 @@ static int round_of_all(struct running *r, unsigned round)
         const struct bc_merge_candidate *c = &r->list[i];
         if (!is_wanted(r, c, round))
             continue;
-        bool full = live + c->live > output_max || bytes + c->records > 4 * output_max || count >= r->inputs_max;
+        uint64_t stays = c->live + c->tombstones;
+        bool full = live + stays > output_max || bytes + c->records > 4 * output_max || count >= r->inputs_max;
         if (count > 0 && full) {
             result = step(r, files, count, bytes);
             live = bytes = count = 0;
         }
         files[count++] = c->file;
-        live += c->live;
+        live += stays;
         bytes += c->records;
     }
     return count > 0 && result == BITCASK_OK ? step(r, files, count, bytes) : result;
 }
 
-static int round_of_policy(struct running *r, const struct bc_merge_totals *totals)
+static int round_of_policy(struct running *r)
 {
     struct bc_file *files[BC_MERGE_INPUTS_MAX];
     struct bc_merge_policy policy = bc_merge_policy_of(r->m);
-    size_t count = bc_merge_choose(&policy, r->list, r->count, totals, r->inputs_max);
+    size_t count = bc_merge_choose(&policy, r->list, r->count, r->inputs_max);
     uint64_t bytes = 0;
     for (size_t i = 0; i < count; i++) {
         files[i] = r->list[i].file;
@@ -247,7 +247,7 @@ static int run_rounds(struct running *r)
         if (round == 0)
             result = check_ids(r);
         if (result == BITCASK_OK)
-            result = r->order->by_policy ? round_of_policy(r, &totals) : round_of_all(r, round);
+            result = r->order->by_policy ? round_of_policy(r) : round_of_all(r, round);
         bc_free(r->m->allocator, r->list);
         if (r->done->files_in == files && !r->newly_damaged)
             break;

@@ -1,6 +1,8 @@
-/* recency.h - which keys were read of late: a bit for each of many hash values, set by readers, cleared by eviction as it
- * passes. Keys may share a bit: then one lives a turn longer than it should. Only a store with a size limit has one. Any
- * thread.
+/* recency.h - which keys were read of late: a bit for each of many hash values, set by readers. Eviction passes over the store
+ * turn by turn; a key was read of late if it was in this turn or in the one before. Keys may share a bit: then one lives longer
+ * than it should, and none shorter. Only a store with a size limit has one.
+ *
+ * Any thread notes; start, turn and has are for the holder of the merge lock, or for one thread before the others.
  */
 #ifndef BC_RECENCY_H
 #define BC_RECENCY_H
@@ -13,13 +15,14 @@
 
 struct bc_recency {
     const struct bc_io *io;
-    _Atomic(_Atomic uint64_t *) words; /* NULL: nobody asks */
+    _Atomic(_Atomic uint64_t *) words; /* of this turn; NULL: nobody asks */
+    _Atomic uint64_t *before;          /* of the turn before */
     uint64_t mask;                     /* of bit numbers; written before words */
 };
 
 void bc_recency_init(struct bc_recency *, const struct bc_io *);
 void bc_recency_free(struct bc_recency *);
-/* Starts noting, with about this many bits; later calls change nothing. Without memory every key counts as not read. */
+/* Starts noting, with about this many bits a turn; later calls change nothing. Without memory every key counts as not read. */
 void bc_recency_start(struct bc_recency *, uint64_t bits);
 
 static inline void bc_recency_note(struct bc_recency *r, uint64_t hash)
@@ -34,7 +37,8 @@ static inline void bc_recency_note(struct bc_recency *r, uint64_t hash)
         atomic_fetch_or_explicit(word, UINT64_C(1) << (bit % 64), memory_order_relaxed);
 }
 
-/* Whether it was read since this was asked last. */
-bool bc_recency_take(struct bc_recency *, uint64_t hash);
+bool bc_recency_has(const struct bc_recency *, uint64_t hash);
+/* A new turn begins: what was read before the last one is forgotten. */
+void bc_recency_turn(struct bc_recency *);
 
 #endif

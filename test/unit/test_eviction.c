@@ -113,6 +113,56 @@ START_TEST(test_keys_that_are_read_stay)
 }
 END_TEST
 
+static bool roomy(bitcask *db)
+{
+    return merging_stats(db).disk_bytes <= LIMIT - LIMIT / 8;
+}
+
+/* What is read fills several files on end: one that was spared whole does not cost the next one its keys. */
+START_TEST(test_keys_of_neighbouring_files_that_are_read_stay)
+{
+    enum { HOT = 300 };
+    const char *path = store_path();
+    bitcask_options o = evicting(_i);
+    bitcask *db = store_open(path, &o);
+    for (unsigned i = 0; i < HOT; i++)
+        ck_assert_int_eq(store_put_number(db, i, 1, SIZE), BITCASK_OK);
+    for (unsigned i = 1000; i < 4000; i++) {
+        ck_assert_int_eq(store_put_number(db, i, 1, SIZE), BITCASK_OK);
+        if (i % 32 != 0)
+            continue;
+        for (unsigned k = 0; k < HOT; k++)
+            ck_assert_msg(store_check_number(db, k, 1, SIZE) == 0, "key %u went when key %u was written", k, i);
+        wait_for(db, roomy);
+    }
+    ck_assert_uint_gt(merging_stats(db).evictions, 2000);
+    store_close(db);
+}
+END_TEST
+
+/* With everything read all the time somebody must go. */
+START_TEST(test_store_of_nothing_but_read_keys_stays_below_its_limit)
+{
+    enum { WINDOW = 900 };
+    const char *path = store_path();
+    bitcask_options o = evicting(_i);
+    bitcask *db = store_open(path, &o);
+    uint64_t highest = 0;
+    for (unsigned i = 0; i < 3000; i++) {
+        ck_assert_int_eq(store_put_number(db, i, 1, SIZE), BITCASK_OK);
+        if (i % 64 != 0)
+            continue;
+        for (unsigned k = i - BC_MIN(i, WINDOW); k <= i; k++)
+            (void)store_check_number(db, k, 1, SIZE);
+        highest = BC_MAX(highest, merging_stats(db).disk_bytes);
+        wait_for(db, below);
+    }
+    ck_assert_uint_lt(highest, LIMIT + TOLERANCE);
+    ck_assert_int_eq(store_check_number(db, 2999, 1, SIZE), 0);
+    store_close(db);
+}
+END_TEST
+
 START_TEST(test_stays_below_max_keydir_bytes)
 {
     const char *path = store_path();
@@ -263,6 +313,8 @@ Suite *bc_suite(void)
     TCase *t = store_tcase("eviction");
     store_add_test(t, test_stays_below_max_bytes_and_gives_up_the_oldest_first);
     store_add_test(t, test_keys_that_are_read_stay);
+    store_add_test(t, test_keys_of_neighbouring_files_that_are_read_stay);
+    store_add_test(t, test_store_of_nothing_but_read_keys_stays_below_its_limit);
     store_add_test(t, test_stays_below_max_keydir_bytes);
     store_add_test(t, test_evicted_key_never_shows_an_older_version);
     store_add_test(t, test_older_version_in_a_damaged_file_stays_hidden);

@@ -1154,6 +1154,28 @@ END_TEST
 
 /* Tombstones that must stay do not bring their file back to the front again and again, also where it holds the oldest record of
  * the store beside them. Merge by policy comes to an end. */
+/* Behind it a slot of the KeyDir could not say where. */
+START_TEST(test_output_ends_where_the_keydir_can_no_longer_point)
+{
+    const char *path = store_path();
+    bitcask *db = store_open(path, NULL);
+    struct bc_data_header header = {.store = db->files.store, .name = {.id = 900, .nonce = 7}, .kind = BC_DATA_KIND_MERGE};
+    struct bc_merge_output o;
+    ck_assert_int_eq(bc_merge_output_make(&o, &db->dir, &db->allocator, &header, 4096), BITCASK_OK);
+    struct bc_record r = {.type = BC_RECORD_PUT, .key_size = 1, .value_size = 1, .sequence = 1};
+    uint64_t offset = 0;
+    bool good = false;
+    o.start = o.end = BC_KEYDIR_OFFSET_MAX;
+    ck_assert_int_eq(bc_merge_output_put(&o, &r, "k", "v", &offset), BITCASK_OK);
+    ck_assert_uint_eq(offset, BC_KEYDIR_OFFSET_MAX);
+    ck_assert_int_eq(bc_merge_output_put(&o, &r, "k", "v", &offset), BITCASK_NO_SPACE);
+    ck_assert_int_eq(bc_merge_output_copy(&o, &r, "k", o.fd, 0, 0, &offset, &good), BITCASK_NO_SPACE);
+    ck_assert_uint_eq(offset, BC_KEYDIR_OFFSET_MAX);
+    bc_merge_output_close(&o);
+    store_close(db);
+}
+END_TEST
+
 START_TEST(test_policy_merge_ends_where_tombstones_must_stay)
 {
     const char *path = store_path();
@@ -1210,6 +1232,7 @@ Suite *bc_suite(void)
     store_add_test(t, test_empty_store_and_store_of_tombstones_only);
     store_add_test(t, test_large_records);
     store_add_test(t, test_policy_merge_ends_where_tombstones_must_stay);
+    tcase_add_test(t, test_output_ends_where_the_keydir_can_no_longer_point);
     suite_add_tcase(s, t);
     t = store_tcase("others meanwhile");
     store_add_test(t, test_keys_changed_during_a_step_keep_their_change);

@@ -55,7 +55,7 @@ static struct bc_merge_candidate *add(struct files *f, uint64_t records, unsigne
 static size_t decide(const struct bc_merge_policy *p, struct files *f, size_t max)
 {
     bc_merge_judge(p, f->list, f->count, &f->totals);
-    return bc_merge_choose(p, f->list, f->count, &f->totals, max);
+    return bc_merge_choose(p, f->list, f->count, max);
 }
 
 /* Judging and choosing put the files in another order. */
@@ -155,7 +155,7 @@ START_TEST(test_off_means_never)
     struct bc_merge_policy one = nothing();
     one.dead_trigger = UINT64_MAX - 1;
     ck_assert_uint_eq(decide(&one, &f, FILES_MAX), 0);
-    one.frag_trigger = 99; /* the link counts as neither */
+    one.frag_trigger = 100; /* the link counts as neither live nor dead */
     ck_assert_uint_gt(decide(&one, &f, FILES_MAX), 0);
 }
 END_TEST
@@ -261,6 +261,19 @@ START_TEST(test_sizes_bound_a_step_and_block_nothing)
 }
 END_TEST
 
+/* All that an output may hold counts: a place beyond its size could not be said by the KeyDir. */
+START_TEST(test_tombstones_that_may_stay_take_room)
+{
+    struct bc_merge_policy p = nothing();
+    struct files f = {.count = 0};
+    p.frag_trigger = 50;
+    p.output_max = 20 * MB;
+    for (unsigned i = 0; i < 4; i++)
+        add(&f, 10 * MB, 100)->tombstones = 8 * MB;
+    ck_assert_uint_eq(decide(&p, &f, FILES_MAX), 2);
+}
+END_TEST
+
 START_TEST(test_barred_files_are_never_chosen)
 {
     const struct bc_merge_policy p = defaults();
@@ -330,6 +343,7 @@ Suite *bc_suite(void)
     tcase_add_test(t, test_total_share_of_a_small_store_is_left_alone);
     tcase_add_test(t, test_files_of_a_step_are_of_similar_age);
     tcase_add_test(t, test_sizes_bound_a_step_and_block_nothing);
+    tcase_add_test(t, test_tombstones_that_may_stay_take_room);
     tcase_add_test(t, test_barred_files_are_never_chosen);
     tcase_add_test(t, test_tombstones_that_must_stay_win_nothing);
     tcase_add_test(t, test_counters_that_do_not_agree);
