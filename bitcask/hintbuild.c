@@ -41,6 +41,16 @@ static uint64_t last_bytes(const struct builder *b)
     return bc_memory_round(b->end / 64 + 1);
 }
 
+/* Memory that will be touched all over, by reading first: page by page each of the two would stop all threads of the process.
+ */
+static void *new_block(const struct builder *b, uint64_t bytes)
+{
+    void *block = bc_memory_new(&b->memory, bytes);
+    if (block != NULL)
+        bc_memory_populate(&b->memory, bytes, block, bytes);
+    return block;
+}
+
 static int no_memory(void)
 {
     return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to build a hint file");
@@ -64,7 +74,7 @@ static bool same_key(const struct builder *b, uint32_t offset8, const void *key,
 static int grow(struct builder *b)
 {
     size_t capacity = b->capacity * 2;
-    struct seen *table = bc_memory_new(&b->memory, table_bytes(capacity));
+    struct seen *table = new_block(b, table_bytes(capacity));
     if (table == NULL)
         return no_memory();
     for (size_t i = 0; i < b->capacity; i++) {
@@ -183,8 +193,8 @@ static int build(struct builder *b)
     if (error != 0)
         return bc_fail_io(error, NULL, "no random bytes");
     b->capacity = 1024;
-    b->table = bc_memory_new(&b->memory, table_bytes(b->capacity));
-    b->last = bc_memory_new(&b->memory, last_bytes(b));
+    b->table = new_block(b, table_bytes(b->capacity));
+    b->last = new_block(b, last_bytes(b));
     if (b->table == NULL || b->last == NULL)
         return no_memory();
     int result = pass(b, false);

@@ -232,6 +232,7 @@ const struct bc_io bc_io_posix = {
     .unmap = bc_posix_unmap,
     .populate = bc_posix_populate,
     .protect = bc_posix_protect,
+    .settle = bc_posix_settle,
     .guard = bc_posix_guard,
     .unguard = bc_posix_unguard,
     .memory_map = bc_posix_memory_map,

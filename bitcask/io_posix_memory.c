@@ -14,7 +14,12 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
 #define HUGE_PAGE ((size_t)2 << 20)
+#define SETTLE_PIECE ((size_t)1 << 20)
 
 int bc_posix_map(void *ctx, int fd, size_t size, bool writable, void **ret)
 {
@@ -60,6 +65,21 @@ int bc_posix_protect(void *ctx, void *addr, size_t size)
     (void)ctx;
     addr = page_span(addr, &size);
     return mprotect(addr, size, PROT_READ) == 0 ? 0 : errno;
+}
+
+/* Of a shared mapping DONTNEED takes the page table's entries and nothing else: what was stored is in the file's pages, which
+ * are marked to be written. The entries come back for reading alone, in one go; where that cannot be done they come back as
+ * they are asked for. In pieces, as the address space is locked meanwhile. */
+void bc_posix_settle(void *ctx, void *addr, size_t size)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    addr = page_span(addr, &size);
+    for (size_t done = 0, piece; done < size; done += piece) {
+        piece = BC_MIN(size - done, SETTLE_PIECE);
+        if (madvise((char *)addr + done, piece, MADV_DONTNEED) == 0)
+            (void)madvise((char *)addr + done, piece, MADV_POPULATE_READ);
+    }
 }
 
 void *bc_posix_memory_map(void *ctx, size_t size)

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -434,6 +435,54 @@ START_TEST(populate_prepares_without_storing)
 }
 END_TEST
 
+struct storing {
+    uint64_t *words;
+    size_t count;
+    atomic_bool done;
+};
+
+static void *store_words(void *arg)
+{
+    struct storing *s = arg;
+    for (size_t i = 0; i < s->count; i++)
+        __atomic_store_n(&s->words[i], i + 1, __ATOMIC_RELAXED);
+    atomic_store(&s->done, true);
+    return NULL;
+}
+
+/* Nothing that was stored is lost, whatever a caller promised, and what is stored afterwards counts as well. */
+START_TEST(settled_pages_keep_their_stores)
+{
+    enum { SIZE = 4 << 20 };
+    void *map = NULL;
+    size_t got;
+    int fd = open_file("a");
+    ck_assert_int_eq(io->truncate(NULL, fd, SIZE), 0);
+    ck_assert_int_eq(io->map(NULL, fd, 2 * SIZE, true, &map), 0); /* longer than the file */
+    struct storing s = {.words = map, .count = SIZE / sizeof(uint64_t)};
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, store_words, &s), 0);
+    do
+        io->settle(NULL, map, SIZE);
+    while (!atomic_load(&s.done));
+    pthread_join(thread, NULL);
+    io->settle(NULL, (char *)map + 100, 2 * SIZE - 100);
+    uint64_t *back = malloc(SIZE);
+    ck_assert_ptr_nonnull(back);
+    ck_assert_int_eq(io->read(NULL, fd, 0, back, SIZE, &got), 0);
+    ck_assert_uint_eq(got, SIZE);
+    for (size_t i = 0; i < s.count; i++)
+        ck_assert(back[i] == i + 1 && s.words[i] == i + 1);
+    ck_assert_int_eq(io->sync(NULL, fd), 0);
+    s.words[1000] = 5;
+    ck_assert_int_eq(io->read(NULL, fd, 8000, back, 8, &got), 0);
+    ck_assert_uint_eq(back[0], 5);
+    free(back);
+    io->unmap(NULL, map, 2 * SIZE);
+    io->close(NULL, fd);
+}
+END_TEST
+
 START_TEST(store_after_protect_dies)
 {
     void *map = NULL;
@@ -552,6 +601,7 @@ Suite *bc_suite(void)
     tcase_add_test(tc, maps_well_is_an_allow_list);
     tcase_add_test(tc, mapping_and_calls_see_the_same_bytes);
     tcase_add_test(tc, populate_prepares_without_storing);
+    tcase_add_test(tc, settled_pages_keep_their_stores);
     tcase_add_test(tc, store_after_protect_dies);
     tcase_add_test(tc, memory);
     tcase_add_test(tc, sync_leaves_the_signal_mask);
