@@ -42,7 +42,7 @@ int bc_posix_map(void *ctx, int fd, size_t size, bool writable, void **ret);
 void bc_posix_unmap(void *ctx, void *addr, size_t size);
 int bc_posix_populate(void *ctx, void *addr, size_t size);
 int bc_posix_protect(void *ctx, void *addr, size_t size);
-void bc_posix_settle(void *ctx, void *addr, size_t size);
+void bc_posix_settle(void *ctx, void *addr, size_t size, bool wanted);
 void *bc_posix_memory_map(void *ctx, size_t size);
 void bc_posix_memory_unmap(void *ctx, void *addr, size_t size);
 int bc_posix_memory_wipe_on_fork(void *ctx, void *addr, size_t size);

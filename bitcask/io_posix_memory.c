@@ -70,14 +70,14 @@ int bc_posix_protect(void *ctx, void *addr, size_t size)
 /* Of a shared mapping DONTNEED takes the page table's entries and nothing else: what was stored is in the file's pages, which
  * are marked to be written. The entries come back for reading alone, in one go; where that cannot be done they come back as
  * they are asked for. In pieces, as the address space is locked meanwhile. */
-void bc_posix_settle(void *ctx, void *addr, size_t size)
+void bc_posix_settle(void *ctx, void *addr, size_t size, bool wanted)
 {
     BC_KEEP_ERRNO;
     (void)ctx;
     addr = page_span(addr, &size);
     for (size_t done = 0, piece; done < size; done += piece) {
-        piece = BC_MIN(size - done, SETTLE_PIECE);
-        if (madvise((char *)addr + done, piece, MADV_DONTNEED) == 0)
+        piece = BC_MIN(size - done, wanted ? SETTLE_PIECE : size);
+        if (madvise((char *)addr + done, piece, MADV_DONTNEED) == 0 && wanted)
             (void)madvise((char *)addr + done, piece, MADV_POPULATE_READ);
     }
 }

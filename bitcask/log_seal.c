@@ -144,14 +144,14 @@ bool bc_log_run_ahead(struct bc_log *log)
     return busy;
 }
 
+/* Of the active file. */
 static bool sync_is_due(struct bc_log *log)
 {
     const struct bc_io *io = log->dir->io;
     bc_log_lock(log);
     uint64_t unsynced = log->active == NULL ? 0 : log->tail - BC_MIN(log->unsynced_since, log->tail);
-    bool sealing = log->sealing != NULL;
     bc_log_unlock(log);
-    if (sealing || unsynced >= UNSYNCED_MAX)
+    if (unsynced >= UNSYNCED_MAX)
         return true;
     if (log->options.sync_mode != BITCASK_SYNC_INTERVAL || unsynced == 0)
         return false;
@@ -166,12 +166,14 @@ bool bc_log_upkeep(struct bc_log *log)
     bc_log_lock(log);
     bool next_due =
         log->active != NULL && log->next == NULL && log->sealing == NULL && log->tail >= log->options.max_file_size / 2;
+    bool sealing = log->sealing != NULL;
     bc_log_unlock(log);
     if (next_due && bc_log_prepare_next(log) != BITCASK_OK)
         bc_log_failure(log->health, BITCASK_LOG_WARN, "cannot prepare the next data file");
-    if (!sync_is_due(log))
+    bool with_active = sync_is_due(log);
+    if (!with_active && !sealing)
         return false;
-    int result = bc_log_sync_now(log, true);
+    int result = bc_log_sync_now(log, with_active);
     if (result != BITCASK_OK)
         bc_log_failure(log->health, BITCASK_LOG_WARN, "background sync");
     return result == BITCASK_OK;

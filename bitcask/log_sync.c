@@ -12,21 +12,24 @@ static int outcome_unknown(void)
 
 #define SETTLE_MIN (64ULL << 10)
 
-/* Pages below the tail are stored to no more, but for the mark's. */
-static void settle(const struct bc_log *log, const struct bc_handle *h, uint64_t from, uint64_t until)
+/* Pages below the tail are stored to no more, but for the mark's. In a full file nor are those behind it, which were prepared.
+ */
+static void settle(const struct bc_log *log, const struct bc_handle *h, uint64_t from, uint64_t until, bool full)
 {
     const struct bc_io *io = log->dir->io;
     until = BC_MIN(until, h->map_size) & ~4095ULL;
     from = BC_MAX(from, BC_DATA_START) & ~4095ULL;
     if (h->map != NULL && until > from && until - from >= SETTLE_MIN)
-        io->settle(io->ctx, h->map + from, (size_t)(until - from));
+        io->settle(io->ctx, h->map + from, (size_t)(until - from), true);
+    if (h->map != NULL && full && until < h->map_size)
+        io->settle(io->ctx, h->map + until, (size_t)(h->map_size - until), false);
 }
 
-/* end: what was appended to f so far. */
-static int sync_file(struct bc_log *log, struct bc_file *f, uint64_t end)
+/* end: what was appended to f so far. full: nothing will be. */
+static int sync_file(struct bc_log *log, struct bc_file *f, uint64_t end, bool full)
 {
     const struct bc_io *io = log->dir->io;
-    settle(log, bc_file_handle(f), f->synced, end);
+    settle(log, bc_file_handle(f), f->synced, end, full);
     int error = io->sync(io->ctx, bc_file_handle(f)->fd);
     if (error != 0) {
         char name[BC_NAME_SIZE];
@@ -47,7 +50,7 @@ static int finish_sealing(struct bc_log *log, struct bc_file *full, uint64_t *re
 {
     uint64_t end = atomic_load(&full->end);
     if (full->synced < end) {
-        int result = sync_file(log, full, end);
+        int result = sync_file(log, full, end, true);
         if (result != BITCASK_OK)
             return result;
         full->synced = end;
@@ -75,7 +78,7 @@ static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durabl
     if (result != BITCASK_OK)
         return result;
     if (active != NULL && active->synced < end) {
-        result = sync_file(log, active, end);
+        result = sync_file(log, active, end, false);
         if (result != BITCASK_OK)
             return result;
         active->synced = end;

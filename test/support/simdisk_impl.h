@@ -251,7 +251,7 @@ int sd_sim_map(void *ctx, int fd, size_t size, bool writable, void **ret);
 void sd_sim_unmap(void *ctx, void *addr, size_t size);
 int sd_sim_populate(void *ctx, void *addr, size_t size);
 int sd_sim_protect(void *ctx, void *addr, size_t size);
-void sd_sim_settle(void *ctx, void *addr, size_t size);
+void sd_sim_settle(void *ctx, void *addr, size_t size, bool wanted);
 void *sd_sim_memory_map(void *ctx, size_t size);
 void *sd_sim_memory_map_huge(void *ctx, size_t size);
 void sd_sim_memory_discard(void *ctx, void *addr, size_t size);

@@ -100,12 +100,12 @@ int sd_sim_protect(void *ctx, void *addr, size_t size)
     return sd_end(&op, bc_io_posix.protect(NULL, addr, size));
 }
 
-void sd_sim_settle(void *ctx, void *addr, size_t size)
+void sd_sim_settle(void *ctx, void *addr, size_t size, bool wanted)
 {
     struct sd_op op;
     struct sd_mapping *m;
     if (enter_mapping(&op, ctx, SIMDISK_PROTECT, addr, size, &m))
-        bc_io_posix.settle(NULL, addr, size);
+        bc_io_posix.settle(NULL, addr, size, wanted);
     sd_end(&op, op.error);
 }
 

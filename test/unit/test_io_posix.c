@@ -461,12 +461,13 @@ START_TEST(settled_pages_keep_their_stores)
     ck_assert_int_eq(io->map(NULL, fd, 2 * SIZE, true, &map), 0); /* longer than the file */
     struct storing s = {.words = map, .count = SIZE / sizeof(uint64_t)};
     pthread_t thread;
+    unsigned rounds = 0;
     ck_assert_int_eq(pthread_create(&thread, NULL, store_words, &s), 0);
     do
-        io->settle(NULL, map, SIZE);
+        io->settle(NULL, map, SIZE, ++rounds % 2 == 0);
     while (!atomic_load(&s.done));
     pthread_join(thread, NULL);
-    io->settle(NULL, (char *)map + 100, 2 * SIZE - 100);
+    io->settle(NULL, (char *)map + 100, 2 * SIZE - 100, true);
     uint64_t *back = malloc(SIZE);
     ck_assert_ptr_nonnull(back);
     ck_assert_int_eq(io->read(NULL, fd, 0, back, SIZE, &got), 0);
