@@ -26,6 +26,7 @@ struct bench_workload;
 
 struct bench_config {
     uint64_t num, reads, key_size, value_size, threads, batch_size, repeat, seed;
+    uint64_t rate;     /* operations a second, of all threads together; 0: as many as there can be */
     uint64_t merge_at; /* percent of the operations; 0: none is forced */
     const char *dir;   /* NULL: a temporary one */
     bool histogram, json, watch;
@@ -165,6 +166,7 @@ struct bench_thread {
     struct bench_store *store;
     const struct bench_workload *workload;
     uint64_t first, count; /* its share of the operations */
+    uint64_t threads;      /* that share them */
     uint64_t done, found, bytes;
     double seconds;
     uint64_t random;

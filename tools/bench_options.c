@@ -54,6 +54,8 @@ static const char help[] =
     "  --histogram         percentiles of the latency, too; costs a look at the clock for each operation\n"
     "  --watch             also space and write amplification, and what merges do meanwhile; with --histogram percentiles\n"
     "                      of gets and puts, beside a merge and without\n"
+    "  --rate=N            no more than N operations a second, of all threads together; with --histogram each is timed from\n"
+    "                      its own beginning\n"
     "  --merge_at=N        merges everything in the background when N percent of the operations are done; implies --watch\n"
     "  --json              one JSON object instead of lines\n"
     "  -h, --help          this text\n"
@@ -65,7 +67,8 @@ static const char help[] =
     "  bitcask-bench\n"
     "  bitcask-bench --benchmarks=fillseq,readrandom --num=10000000 --histogram\n"
     "  bitcask-bench --benchmarks=fillrandom,ycsba --key_size=36 --value_size=1024 --threads=4 --repeat=5\n"
-    "  bitcask-bench --benchmarks=ycsba --reads=20000000 --watch --histogram -o merge_check_interval_ms=1000\n"
+    "  bitcask-bench --benchmarks=ycsba --reads=20000000 --watch --histogram\n"
+    "  bitcask-bench --benchmarks=ycsba --reads=20000000 --rate=400000 --watch --histogram\n"
     "  bitcask-bench --benchmarks=churn,compact --num=50000 --value_size=1024 -o no_merge=true\n"
     "  bitcask-bench --benchmarks=fillseq --db=/mnt/nvme/store && bitcask-bench --benchmarks=open --db=/mnt/nvme/store\n";
 
@@ -119,7 +122,7 @@ static const struct number_option numbers[] = {
     NUMBER_OPTION(key_size, 1, 65535),        NUMBER_OPTION(value_size, 0, (UINT64_C(4) << 30) - (128U << 10)),
     NUMBER_OPTION(threads, 1, 1024),          NUMBER_OPTION(batch_size, 1, 1000000),
     NUMBER_OPTION(repeat, 1, 1000),           NUMBER_OPTION(seed, 0, UINT64_MAX / 2),
-    NUMBER_OPTION(merge_at, 1, 99),
+    NUMBER_OPTION(merge_at, 1, 99),           NUMBER_OPTION(rate, 1, UINT64_C(1) << 36),
 };
 
 #define NUMBER_COUNT (sizeof numbers / sizeof numbers[0])

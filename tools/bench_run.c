@@ -1,6 +1,7 @@
 /* One benchmark: prepares the store, shares the operations out among threads, measures, repeats. */
 #include "tools/bench.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
@@ -64,10 +65,28 @@ static void add_time(struct bench_thread *t, uint64_t ns)
     t->wrote = false;
 }
 
+#define PACE_NS 1000000U /* who is so far ahead of his time sleeps */
+
+/* Until as much time has passed as the operations done so far should take. Returns the time at which it went on. */
+static uint64_t keep_pace(const struct bench_thread *t, uint64_t start)
+{
+    const struct bench_config *config = t->store->config;
+    double share = (double)config->rate / (double)t->threads;
+    uint64_t due = start + (uint64_t)((double)t->done / share * 1e9), now = now_ns();
+    if (due < now + PACE_NS)
+        return now;
+    const struct timespec until = {(time_t)(due / 1000000000U), (long)(due % 1000000000U)};
+    while (!interrupted && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) {
+    }
+    return now_ns();
+}
+
 static void work(struct bench_thread *t)
 {
     uint64_t start = now_ns(), last = start;
     while (t->code == BENCH_OK && t->done < t->count && !t->finished) {
+        if (t->store->config->rate != 0)
+            last = keep_pace(t, start);
         t->code = interrupted ? bench_say(BENCH_ERROR, "interrupted") : t->workload->step(t);
         if (t->histogram) {
             uint64_t now = now_ns();
@@ -114,6 +133,7 @@ static bool member_init(struct member *member, struct bench_store *store, const 
         .workload = workload,
         .first = first,
         .count = operations / threads + (index < operations % threads),
+        .threads = threads,
         .random = first_random(store, workload, index),
         .key = malloc(BENCH_KEY_ROOM),
         .value = malloc(store->data.value_size + 1),

@@ -109,6 +109,15 @@ def check_watch():
     ok("space amplification" not in bench(*arguments).stdout, "watched only if asked for")
 
 
+def check_rate():
+    for threads in ["1", "2"]:
+        arguments = ["--num=2000", "--benchmarks=fillseq", f"--threads={threads}", "--json"]
+        paced = benchmarks(bench(*arguments, "--rate=10000").stdout)["fillseq"]
+        ok(5000 < paced["ops_per_s"] <= 10500, f"no more operations a second than asked for, {threads} threads", paced)
+        free = benchmarks(bench(*arguments, "--rate=1000000000").stdout)["fillseq"]
+        ok(free["ops_per_s"] > 10500, "a rate that is never reached holds nobody up", free)
+
+
 def check_usage():
     for arguments in [
         ["--benchmarks=fillseq,nothing"],
@@ -116,6 +125,7 @@ def check_usage():
         ["--benchmarks="],
         ["--num=0"],
         ["--merge_at=100"],
+        ["--rate=0"],
         ["--num=12x"],
         ["--key_size=3", "--num=1000"],
         ["-o", "nothing=1"],
@@ -138,6 +148,7 @@ with tempfile.TemporaryDirectory() as directory:
     check_store(directory)
     check_churn()
     check_watch()
+    check_rate()
     check_usage()
     ok(not os.listdir(os.environ["TMPDIR"]), "temporary stores are gone", os.listdir(os.environ["TMPDIR"]))
 finish()
