@@ -79,10 +79,12 @@ struct bc_io {
     /* Brings pages of a writable mapping in, ready for stores, without storing. ENOSYS where it cannot be done. */
     int (*populate)(void *ctx, void *addr, size_t size);
     int (*protect)(void *ctx, void *addr, size_t size); /* no further store through this mapping */
-    /* Nobody will store to these pages of a writable mapping for a while: a sync of the file need not stop every thread of the
-     * process for each of them, as it must for pages that may be stored to. They stay what they are; wanted: readers will come,
-     * who should not have to bring them in. */
-    void (*settle)(void *ctx, void *addr, size_t size, bool wanted);
+    /* Nobody will store to these pages of a writable mapping for a while: they leave it, with what was stored, until they are
+     * asked for, and a sync need not stop every thread of the process for each of them, as it must for pages that may be
+     * stored to. */
+    void (*settle)(void *ctx, void *addr, size_t size);
+    /* Brings pages of a mapping in for readers, who would have to do it one by one. */
+    void (*preload)(void *ctx, void *addr, size_t size);
 
     /* May be NULL: the backend cannot. A SIGBUS below the mapping (its file was cut, its device failed) is taken from now on:
      * its page becomes zeros that are no file's, and *fault 1, in this order seen from that thread. unguard before unmap. */

@@ -233,6 +233,7 @@ const struct bc_io bc_io_posix = {
     .populate = bc_posix_populate,
     .protect = bc_posix_protect,
     .settle = bc_posix_settle,
+    .preload = bc_posix_preload,
     .guard = bc_posix_guard,
     .unguard = bc_posix_unguard,
     .memory_map = bc_posix_memory_map,

@@ -19,7 +19,7 @@
 #endif
 
 #define HUGE_PAGE ((size_t)2 << 20)
-#define SETTLE_PIECE ((size_t)1 << 20)
+#define PRELOAD_PIECE ((size_t)1 << 20)
 
 int bc_posix_map(void *ctx, int fd, size_t size, bool writable, void **ret)
 {
@@ -68,17 +68,25 @@ int bc_posix_protect(void *ctx, void *addr, size_t size)
 }
 
 /* Of a shared mapping DONTNEED takes the page table's entries and nothing else: what was stored is in the file's pages, which
- * are marked to be written. The entries come back for reading alone, in one go; where that cannot be done they come back as
- * they are asked for. In pieces, as the address space is locked meanwhile. */
-void bc_posix_settle(void *ctx, void *addr, size_t size, bool wanted)
+ * are marked to be written. */
+void bc_posix_settle(void *ctx, void *addr, size_t size)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    addr = page_span(addr, &size);
+    (void)madvise(addr, size, MADV_DONTNEED);
+}
+
+/* Where it cannot be done they come in as they are asked for. In pieces, as the address space is locked meanwhile. */
+void bc_posix_preload(void *ctx, void *addr, size_t size)
 {
     BC_KEEP_ERRNO;
     (void)ctx;
     addr = page_span(addr, &size);
     for (size_t done = 0, piece; done < size; done += piece) {
-        piece = BC_MIN(size - done, wanted ? SETTLE_PIECE : size);
-        if (madvise((char *)addr + done, piece, MADV_DONTNEED) == 0 && wanted)
-            (void)madvise((char *)addr + done, piece, MADV_POPULATE_READ);
+        piece = BC_MIN(size - done, PRELOAD_PIECE);
+        if (madvise((char *)addr + done, piece, MADV_POPULATE_READ) != 0)
+            return;
     }
 }
 

@@ -11,25 +11,34 @@ static int outcome_unknown(void)
 }
 
 #define SETTLE_MIN (64ULL << 10)
+#define SETTLE_PIECE (1ULL << 20) /* readers find no more than that out of the mapping at a time */
 
-/* Pages below the tail are stored to no more, but for the mark's. In a full file nor are those behind it, which were prepared.
- */
-static void settle(const struct bc_log *log, const struct bc_handle *h, uint64_t from, uint64_t until, bool full)
+/* What the next sync writes leaves the mapping, so that it interrupts nobody: what was appended from one offset to another,
+ * which readers get back at once, and the pages that were prepared behind it, for stores to come. They are as dirty, so the
+ * sync would take them from the writer one by one. */
+static void settle(const struct bc_log *log, const struct bc_handle *h, uint64_t from, uint64_t until, uint64_t prepared)
 {
     const struct bc_io *io = log->dir->io;
+    if (h->map == NULL)
+        return;
+    uint64_t behind = bc_align_up(until, 4096);
     until = BC_MIN(until, h->map_size) & ~4095ULL;
     from = BC_MAX(from, BC_DATA_START) & ~4095ULL;
-    if (h->map != NULL && until > from && until - from >= SETTLE_MIN)
-        io->settle(io->ctx, h->map + from, (size_t)(until - from), true);
-    if (h->map != NULL && full && until < h->map_size)
-        io->settle(io->ctx, h->map + until, (size_t)(h->map_size - until), false);
+    prepared = BC_MIN(prepared, h->map_size);
+    for (uint64_t piece; from + SETTLE_MIN <= until; from += piece) {
+        piece = BC_MIN(until - from, SETTLE_PIECE);
+        io->settle(io->ctx, h->map + from, (size_t)piece);
+        io->preload(io->ctx, h->map + from, (size_t)piece);
+    }
+    if (behind < prepared)
+        io->settle(io->ctx, h->map + behind, (size_t)(prepared - behind));
 }
 
-/* end: what was appended to f so far. full: nothing will be. */
-static int sync_file(struct bc_log *log, struct bc_file *f, uint64_t end, bool full)
+/* end: what was appended to f so far. prepared: as far as pages were prepared; UINT64_MAX: all that there are. */
+static int sync_file(struct bc_log *log, struct bc_file *f, uint64_t end, uint64_t prepared)
 {
     const struct bc_io *io = log->dir->io;
-    settle(log, bc_file_handle(f), f->synced, end, full);
+    settle(log, bc_file_handle(f), f->synced, end, prepared);
     int error = io->sync(io->ctx, bc_file_handle(f)->fd);
     if (error != 0) {
         char name[BC_NAME_SIZE];
@@ -50,7 +59,7 @@ static int finish_sealing(struct bc_log *log, struct bc_file *full, uint64_t *re
 {
     uint64_t end = atomic_load(&full->end);
     if (full->synced < end) {
-        int result = sync_file(log, full, end, true);
+        int result = sync_file(log, full, end, UINT64_MAX);
         if (result != BITCASK_OK)
             return result;
         full->synced = end;
@@ -64,7 +73,7 @@ static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durabl
 {
     bc_log_lock(log);
     struct bc_file *full = log->sealing, *active = log->active;
-    uint64_t end = log->tail, target = bc_log_sequence(log) - 1;
+    uint64_t end = log->tail, prepared = log->prepared_until, target = bc_log_sequence(log) - 1;
     bc_log_unlock(log);
 
     int result = BITCASK_OK;
@@ -78,7 +87,7 @@ static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durabl
     if (result != BITCASK_OK)
         return result;
     if (active != NULL && active->synced < end) {
-        result = sync_file(log, active, end, false);
+        result = sync_file(log, active, end, prepared);
         if (result != BITCASK_OK)
             return result;
         active->synced = end;
@@ -89,8 +98,11 @@ static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durabl
                                end);
     }
     bc_log_lock(log);
-    if (log->active == active)
+    if (log->active == active) {
         log->unsynced_since = end;
+        /* They are written; brought in again they stay until the next sync. */
+        log->prepared_until = BC_MIN(log->prepared_until, log->tail);
+    }
     bc_log_unlock(log);
     const struct bc_io *io = log->dir->io;
     atomic_store(&log->last_sync_ms, io->monotonic_ms(io->ctx));

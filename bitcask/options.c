@@ -82,7 +82,7 @@ static void resolve_merge(bitcask_options *o)
     o->dead_bytes_threshold = or_default(o->dead_bytes_threshold, 128ULL << 20);
     o->small_file_threshold = or_default(o->small_file_threshold, 10ULL << 20);
     o->max_merge_size = or_default(o->max_merge_size, 100ULL << 30);
-    o->total_frag_merge_trigger = or_default(o->total_frag_merge_trigger, 20);
+    o->total_frag_merge_trigger = or_default(o->total_frag_merge_trigger, 22);
     o->merge_check_interval_ms = or_default(o->merge_check_interval_ms, 10000);
     if (o->merge_check_interval_ms == BITCASK_OFF)
         o->merge_check_interval_ms = CHECK_INTERVAL_MAX;

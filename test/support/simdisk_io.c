@@ -232,6 +232,7 @@ const struct bc_io sd_io = {
     .populate = sd_sim_populate,
     .protect = sd_sim_protect,
     .settle = sd_sim_settle,
+    .preload = sd_sim_preload,
     .memory_map = sd_sim_memory_map,
     .memory_map_huge = sd_sim_memory_map_huge,
     .memory_discard = sd_sim_memory_discard,

@@ -100,13 +100,23 @@ int sd_sim_protect(void *ctx, void *addr, size_t size)
     return sd_end(&op, bc_io_posix.protect(NULL, addr, size));
 }
 
-void sd_sim_settle(void *ctx, void *addr, size_t size, bool wanted)
+static void advise(void *ctx, void *addr, size_t size, void (*advice)(void *ctx, void *addr, size_t size))
 {
     struct sd_op op;
     struct sd_mapping *m;
     if (enter_mapping(&op, ctx, SIMDISK_PROTECT, addr, size, &m))
-        bc_io_posix.settle(NULL, addr, size, wanted);
+        advice(NULL, addr, size);
     sd_end(&op, op.error);
+}
+
+void sd_sim_settle(void *ctx, void *addr, size_t size)
+{
+    advise(ctx, addr, size, bc_io_posix.settle);
+}
+
+void sd_sim_preload(void *ctx, void *addr, size_t size)
+{
+    advise(ctx, addr, size, bc_io_posix.preload);
 }
 
 void *sd_sim_memory_map(void *ctx, size_t size)

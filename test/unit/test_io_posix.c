@@ -463,11 +463,14 @@ START_TEST(settled_pages_keep_their_stores)
     pthread_t thread;
     unsigned rounds = 0;
     ck_assert_int_eq(pthread_create(&thread, NULL, store_words, &s), 0);
-    do
-        io->settle(NULL, map, SIZE, ++rounds % 2 == 0);
-    while (!atomic_load(&s.done));
+    do {
+        io->settle(NULL, map, SIZE);
+        if (++rounds % 2 == 0)
+            io->preload(NULL, map, SIZE);
+    } while (!atomic_load(&s.done));
     pthread_join(thread, NULL);
-    io->settle(NULL, (char *)map + 100, 2 * SIZE - 100, true);
+    io->settle(NULL, (char *)map + 100, 2 * SIZE - 100);
+    io->preload(NULL, (char *)map + 100, 2 * SIZE - 100);
     uint64_t *back = malloc(SIZE);
     ck_assert_ptr_nonnull(back);
     ck_assert_int_eq(io->read(NULL, fd, 0, back, SIZE, &got), 0);
