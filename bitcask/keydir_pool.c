@@ -2,7 +2,7 @@
 
 /* Where one generation goes over into the next, some huge pages are hardly used, more of them the less even the shards are:
  * some MiB. That must be little of the whole. */
-#define REGION_MIN (64ULL << 20)
+#define REGION_MIN (256ULL << 20)
 #define PAGE 4096U
 
 struct bc_region {
