@@ -77,6 +77,18 @@ void bc_posix_settle(void *ctx, void *addr, size_t size)
     (void)madvise(addr, size, MADV_DONTNEED);
 }
 
+static bool in_memory(void *addr, size_t size)
+{
+    unsigned char pages[PRELOAD_PIECE / 4096];
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), count = (size + page - 1) / page;
+    if (mincore(addr, size, pages) != 0)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if ((pages[i] & 1) == 0)
+            return false;
+    return true;
+}
+
 /* Where it cannot be done they come in as they are asked for. In pieces, as the address space is locked meanwhile. */
 void bc_posix_preload(void *ctx, void *addr, size_t size)
 {
@@ -85,7 +97,7 @@ void bc_posix_preload(void *ctx, void *addr, size_t size)
     addr = page_span(addr, &size);
     for (size_t done = 0, piece; done < size; done += piece) {
         piece = BC_MIN(size - done, PRELOAD_PIECE);
-        if (madvise((char *)addr + done, piece, MADV_POPULATE_READ) != 0)
+        if (in_memory((char *)addr + done, piece) && madvise((char *)addr + done, piece, MADV_POPULATE_READ) != 0)
             return;
     }
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -487,6 +488,50 @@ START_TEST(settled_pages_keep_their_stores)
 }
 END_TEST
 
+static size_t faults(void)
+{
+    struct rusage r;
+    getrusage(RUSAGE_SELF, &r);
+    return (size_t)r.ru_minflt + (size_t)r.ru_majflt;
+}
+
+/* What is in memory is mapped for readers; what is not stays on the disk. */
+START_TEST(preload_reads_nothing_from_the_disk)
+{
+    enum { SIZE = 8 << 20, PAGES = SIZE / 4096 };
+    void *map = NULL;
+    static unsigned char resident[PAGES];
+    int fd = open_file("a");
+    char *block = malloc(SIZE);
+    ck_assert_ptr_nonnull(block);
+    memset(block, 'x', SIZE);
+    ck_assert_int_eq(put(fd, 0, block, SIZE), 0);
+    ck_assert_int_eq(io->sync(NULL, fd), 0);
+    ck_assert_int_eq(io->map(NULL, fd, SIZE, false, &map), 0);
+    io->preload(NULL, map, SIZE);
+    size_t before = faults();
+    for (size_t i = 0; i < SIZE; i += 4096)
+        ck_assert(((volatile char *)map)[i] == 'x');
+    ck_assert_uint_lt(faults() - before, PAGES / 100);
+    /* A mapped page is not dropped. */
+    io->unmap(NULL, map, SIZE);
+    ck_assert_int_eq(io->drop_cache(NULL, fd, 0, SIZE), 0);
+    ck_assert_int_eq(io->map(NULL, fd, SIZE, false, &map), 0);
+    ck_assert_int_eq(mincore(map, SIZE, resident), 0);
+    size_t absent = 0, still_absent = 0;
+    for (size_t i = 0; i < PAGES; i++)
+        absent += (resident[i] & 1) == 0;
+    io->preload(NULL, map, SIZE);
+    ck_assert_int_eq(mincore(map, SIZE, resident), 0);
+    for (size_t i = 0; i < PAGES; i++)
+        still_absent += (resident[i] & 1) == 0;
+    ck_assert_uint_eq(still_absent, absent); /* on tmpfs both are none */
+    io->unmap(NULL, map, SIZE);
+    io->close(NULL, fd);
+    free(block);
+}
+END_TEST
+
 START_TEST(store_after_protect_dies)
 {
     void *map = NULL;
@@ -606,6 +651,7 @@ Suite *bc_suite(void)
     tcase_add_test(tc, mapping_and_calls_see_the_same_bytes);
     tcase_add_test(tc, populate_prepares_without_storing);
     tcase_add_test(tc, settled_pages_keep_their_stores);
+    tcase_add_test(tc, preload_reads_nothing_from_the_disk);
     tcase_add_test(tc, store_after_protect_dies);
     tcase_add_test(tc, memory);
     tcase_add_test(tc, sync_leaves_the_signal_mask);
