@@ -83,7 +83,8 @@ struct bc_io {
      * asked for, and a sync need not stop every thread of the process for each of them, as it must for pages that may be
      * stored to. */
     void (*settle)(void *ctx, void *addr, size_t size);
-    /* Brings pages of a mapping in for readers, who would have to do it one by one; not those that would be read from the disk. */
+    /* Brings pages of a mapping in for readers, who would have to do it one by one; not those that would be read from the disk.
+     */
     void (*preload)(void *ctx, void *addr, size_t size);
 
     /* May be NULL: the backend cannot. A SIGBUS below the mapping (its file was cut, its device failed) is taken from now on:

@@ -1,5 +1,7 @@
 #include "bitcask/keydir_memory.h"
 
+#include <string.h>
+
 #define BLOCK_MIN 128U
 #define POPULATE_MIN (16U << 10)
 #define DENSE_MIN (16U << 20)
@@ -49,6 +51,17 @@ void bc_memory_free(const struct bc_keydir_memory *m, void *ptr, uint64_t size)
         m->io->memory_unmap(m->io->ctx, ptr, size);
     else
         bc_free(m->allocator, ptr);
+}
+
+void *bc_memory_grow(const struct bc_keydir_memory *m, void *ptr, uint64_t size, uint64_t larger)
+{
+    void *block = bc_memory_new(m, larger);
+    if (block == NULL)
+        return NULL;
+    if (ptr != NULL)
+        memcpy(block, ptr, size);
+    bc_memory_free(m, ptr, size);
+    return block;
 }
 
 uint64_t bc_memory_held(const struct bc_keydir_memory *m, uint64_t size, uint64_t used)

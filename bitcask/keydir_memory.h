@@ -30,6 +30,9 @@ void *bc_memory_new(const struct bc_keydir_memory *, uint64_t size) bc_must_chec
 /* The same for a block that will be used up soon: in huge pages if it is large. */
 void *bc_memory_new_dense(const struct bc_keydir_memory *, uint64_t size) bc_must_check;
 void bc_memory_free(const struct bc_keydir_memory *, void *ptr, uint64_t size); /* NULL ok */
+/* A larger block with what was in this one (NULL ok), behind which it is zeros. Both sizes as rounded. NULL: no memory, and ptr
+ * stays valid. For lists that are large for a moment: what malloc is given back it may keep for the thread that had it. */
+void *bc_memory_grow(const struct bc_keydir_memory *, void *ptr, uint64_t size, uint64_t larger) bc_must_check;
 
 /* All of [from, from + size) of a block will be written soon: its pages come together. */
 void bc_memory_populate(const struct bc_keydir_memory *, uint64_t block_size, void *from, uint64_t size);

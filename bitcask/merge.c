@@ -374,8 +374,8 @@ static int run(struct bc_merge_step *s, struct bc_merge_done *done)
     close_inputs(s, 0);
     if (s->making)
         bc_merge_output_close(&s->out);
-    bc_free(m->allocator, s->moves);
-    bc_free(m->allocator, s->doubts);
+    bc_memory_free(&s->memory, s->moves, bc_merge_list_bytes(s->move_capacity, sizeof *s->moves));
+    bc_memory_free(&s->memory, s->doubts, bc_merge_list_bytes(s->doubt_capacity, sizeof *s->doubts));
     return result;
 }
 
@@ -393,6 +393,7 @@ int bc_merge_step(struct bc_merger *m, const struct bc_merge_wish *wish, struct 
     s->hint.fd = -1;
     s->hint.dir = m->dir;
     s->hint.allocator = m->allocator;
+    bc_memory_init(&s->memory, m->allocator, io, 1);
     for (size_t i = 0; i < wish->count; i++)
         atomic_fetch_add(&m->running_total, atomic_load(&wish->files[i]->end));
     int result = run(s, done);

@@ -25,7 +25,9 @@ int bc_merge_add_doubt(struct bc_merge_step *s, uint64_t hash, uint64_t sequence
 {
     if (s->doubt_count == s->doubt_capacity) {
         size_t capacity = s->doubt_capacity * 2 + 256;
-        struct bc_merge_doubt *doubts = bc_resize(s->m->allocator, s->doubts, capacity * sizeof *doubts);
+        struct bc_merge_doubt *doubts =
+            bc_memory_grow(&s->memory, s->doubts, bc_merge_list_bytes(s->doubt_capacity, sizeof *doubts),
+                           bc_merge_list_bytes(capacity, sizeof *doubts));
         if (doubts == NULL)
             return no_memory();
         s->doubts = doubts;

@@ -3,6 +3,7 @@
 #define BC_MERGE_INTERNAL_H
 
 #include "bitcask/hintwrite.h"
+#include "bitcask/keydir_memory.h"
 #include "bitcask/merge.h"
 #include "bitcask/merge_output.h"
 
@@ -36,6 +37,7 @@ struct bc_merge_step {
     bool making;    /* the output was begun */
     struct bc_merge_output out;
     struct bc_file *out_file;
+    struct bc_keydir_memory memory; /* of moves and doubts */
     struct bc_merge_move *moves;
     size_t move_count, move_capacity;
     struct bc_merge_doubt *doubts;
@@ -47,6 +49,11 @@ struct bc_merge_step {
     bool hint_spoiled;                             /* some key may stand in it twice */
     struct bc_merge_done done;
 };
+
+static inline uint64_t bc_merge_list_bytes(size_t capacity, size_t each)
+{
+    return bc_memory_round((uint64_t)capacity * each);
+}
 
 /* ---- merge_read.c ---- */
 

@@ -10,7 +10,8 @@ int bc_merge_add_move(struct bc_merge_step *s, uint64_t hash, uint64_t from, uin
 {
     if (s->move_count == s->move_capacity) {
         size_t capacity = s->move_capacity * 2 + 1024;
-        struct bc_merge_move *moves = bc_resize(s->m->allocator, s->moves, capacity * sizeof *moves);
+        struct bc_merge_move *moves = bc_memory_grow(&s->memory, s->moves, bc_merge_list_bytes(s->move_capacity, sizeof *moves),
+                                                     bc_merge_list_bytes(capacity, sizeof *moves));
         if (moves == NULL)
             return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to merge");
         s->moves = moves;
