@@ -47,6 +47,49 @@ static int compare(const void *a, const void *b)
     return x->sequence > y->sequence ? -1 : x->sequence < y->sequence;
 }
 
+/* A counting pass over the hashes' first bits, into a list of its own; what is left to sort is short. qsort() alone would take
+ * as much from malloc, which may keep it. */
+#define SORT_BITS 16U
+#define SORT_SHORT 4096U
+
+static void sort_short(struct bc_merge_doubt *doubts, size_t count)
+{
+    qsort(doubts, count, sizeof *doubts, compare);
+}
+
+/* starts: zeros; then where each bucket begins in sorted. */
+static void spread(const struct bc_merge_step *s, struct bc_merge_doubt *sorted, size_t *starts)
+{
+    for (size_t i = 0; i < s->doubt_count; i++)
+        starts[s->doubts[i].hash >> (64 - SORT_BITS)]++;
+    for (size_t b = 1; b < 1U << SORT_BITS; b++)
+        starts[b] += starts[b - 1];
+    for (size_t i = s->doubt_count; i > 0; i--)
+        sorted[--starts[s->doubts[i - 1].hash >> (64 - SORT_BITS)]] = s->doubts[i - 1];
+}
+
+static void sort(struct bc_merge_step *s)
+{
+    uint64_t bytes = bc_merge_list_bytes(s->doubt_capacity, sizeof *s->doubts);
+    uint64_t starts_bytes = bc_merge_list_bytes(1U << SORT_BITS, sizeof(size_t));
+    struct bc_merge_doubt *sorted = s->doubt_count < SORT_SHORT ? NULL : bc_memory_new(&s->memory, bytes);
+    size_t *starts = sorted == NULL ? NULL : bc_memory_new(&s->memory, starts_bytes);
+    if (starts == NULL) {
+        bc_memory_free(&s->memory, sorted, bytes);
+        sort_short(s->doubts, s->doubt_count);
+        return;
+    }
+    spread(s, sorted, starts);
+    for (size_t b = 0; b < 1U << SORT_BITS; b++) {
+        size_t end = b + 1 < 1U << SORT_BITS ? starts[b + 1] : s->doubt_count;
+        if (end - starts[b] > 1)
+            sort_short(sorted + starts[b], end - starts[b]);
+    }
+    bc_memory_free(&s->memory, starts, starts_bytes);
+    bc_memory_free(&s->memory, s->doubts, bytes);
+    s->doubts = sorted;
+}
+
 /* ---- the other files ---- */
 
 struct other {
@@ -259,7 +302,7 @@ int bc_merge_settle(struct bc_merge_step *s)
     if (s->doubt_count == 0)
         return BITCASK_OK;
     struct others o = {.step = s};
-    qsort(s->doubts, s->doubt_count, sizeof *s->doubts, compare);
+    sort(s);
     for (size_t i = 0; i < s->doubt_count; i++)
         o.newest = BC_MAX(o.newest, s->doubts[i].sequence);
     int result = bc_filetable_each(s->m->files, note_other, &o);

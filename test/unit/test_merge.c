@@ -301,6 +301,39 @@ START_TEST(test_tombstone_stays_while_an_older_put_stands_elsewhere)
 }
 END_TEST
 
+/* So many doubts are sorted another way than a few. An older put stands elsewhere for every third key only. */
+START_TEST(test_many_tombstones_are_judged_one_by_one)
+{
+    enum { COUNT = 12000 };
+    const char *path = store_path();
+    bitcask_options o = merging_options(_i);
+    o.max_file_size = 16 << 20;
+    bitcask *db = store_open(path, &o);
+    for (unsigned i = 0; i < COUNT; i += 3)
+        ck_assert_int_eq(store_put_number(db, i, 1, 8), BITCASK_OK);
+    ck_assert_int_eq(store_put_number(db, COUNT, 1, 8), BITCASK_OK);
+    merging_seal(db);
+    for (unsigned i = 0; i < COUNT; i++) {
+        ck_assert_int_eq(store_put_number(db, i, 2, 8), BITCASK_OK);
+        delete_number(db, i);
+    }
+    uint64_t second = merging_seal(db);
+    bitcask_merge_result r = BITCASK_MERGE_RESULT_INIT;
+    ck_assert_int_eq(merging_file(db, second, &r), BITCASK_OK);
+    ck_assert_uint_eq(r.tombstones_kept, COUNT / 3);
+    ck_assert_uint_eq(r.tombstones_dropped, COUNT - COUNT / 3);
+    db = reopen_by_scan(db, path, &o);
+    for (unsigned i = 0; i < COUNT; i++)
+        ck_assert_int_eq(store_check_number(db, i, 1, 8), BITCASK_NOT_FOUND);
+    ck_assert_int_eq(store_check_number(db, COUNT, 1, 8), 0);
+    (void)merging_all(db);
+    store_close(db);
+    struct merging_census c = merging_count(path);
+    ck_assert_uint_eq(c.tombstones, 0);
+    ck_assert_uint_eq(c.puts, 1);
+}
+END_TEST
+
 /* Some other file is older, but has nothing of the key: its hint says so. */
 START_TEST(test_tombstone_goes_when_older_files_do_not_have_its_key)
 {
@@ -1222,6 +1255,7 @@ Suite *bc_suite(void)
     store_add_test(t, test_hint_of_an_output_goes_by_sequence);
     store_add_test(t, test_chosen_files_only);
     store_add_test(t, test_tombstone_stays_while_an_older_put_stands_elsewhere);
+    store_add_test(t, test_many_tombstones_are_judged_one_by_one);
     store_add_test(t, test_tombstone_goes_when_older_files_do_not_have_its_key);
     store_add_test(t, test_last_word_of_a_file_counts);
     store_add_test(t, test_expired_put_without_entry_hides_older_versions);
