@@ -219,7 +219,7 @@ typedef struct bitcask_options {
     uint64_t max_merge_size;           /* bytes of files in one step; 0 = 100 GiB */
     uint64_t total_frag_merge_trigger; /* dead bytes of the whole store, percent: the best files to merge go; 0 = 22 */
     uint64_t merge_check_interval_ms;  /* a look at least this often; 0 = 10,000. The first one after half of it or more */
-    uint64_t merge_window_start_hour;  /* 0 to 23, local time; no merge outside. Start and end the same = always */
+    uint64_t merge_window_start_hour;  /* 0 to 23, local time; outside only eviction. Start and end the same = always */
     uint64_t merge_window_end_hour;    /* the first hour that is outside again */
     uint64_t merge_rate_limit;         /* bytes a second, read and written, of any merge; 0 = no limit */
 } bitcask_options;

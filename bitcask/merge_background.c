@@ -212,13 +212,27 @@ static int roll_if_due(struct bc_merger *m)
 
 /* ---- a pass ---- */
 
+/* Where there is no room for what lives in them, those in which nothing lives go alone: they need none, and make some. */
+static int merge_chosen(struct bc_merger *m, struct bc_file **files, size_t count)
+{
+    struct bc_merge_done done = {0};
+    struct bc_merge_wish wish = {.files = files, .count = count};
+    int result = bc_merge_step(m, &wish, &done);
+    if (result != BITCASK_NO_SPACE)
+        return result;
+    wish.count = 0;
+    for (size_t i = 0; i < count; i++)
+        if (atomic_load(&files[i]->live_keys) == 0)
+            files[wish.count++] = files[i];
+    return wish.count > 0 && wish.count < count ? bc_merge_step(m, &wish, &done) : result;
+}
+
 /* Under the merge lock. */
 static int merge_once(struct bc_merger *m, bool *ret_done)
 {
     struct bc_file *files[BC_MERGE_INPUTS_MAX];
     struct bc_merge_candidate *list;
     struct bc_merge_totals totals;
-    struct bc_merge_done done = {0};
     size_t count;
     int result = roll_if_due(m);
     if (result == BITCASK_OK)
@@ -231,8 +245,7 @@ static int merge_once(struct bc_merger *m, bool *ret_done)
         files[i] = list[i].file;
     bc_free(m->allocator, list);
     *ret_done = count > 0;
-    struct bc_merge_wish wish = {.files = files, .count = count};
-    return count > 0 ? bc_merge_step(m, &wish, &done) : BITCASK_OK;
+    return count > 0 ? merge_chosen(m, files, count) : BITCASK_OK;
 }
 
 static bool look(struct bc_merger *m)
