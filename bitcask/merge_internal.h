@@ -4,6 +4,7 @@
 
 #include "bitcask/hintwrite.h"
 #include "bitcask/merge.h"
+#include "bitcask/merge_cold.h"
 #include "bitcask/merge_output.h"
 
 struct bc_merge_input {

@@ -1,8 +1,11 @@
 /* When the background merge works: the first look, the interval, the window, and what it does after a failure. The passes are
  * called by the test, on a clock that stands still until it is moved. */
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "bitcask/merge_run.h"
 #include "test/support/merging.h"
@@ -313,6 +316,87 @@ START_TEST(test_merge_on_demand_without_room)
 }
 END_TEST
 
+/* ---- a good neighbour ---- */
+
+static struct {
+    bitcask *db;
+    int fd[2];        /* of the inputs: one that is read by others, one that is not */
+    bool armed, seen; /* at the commit */
+    bool cached[2];
+} cache;
+
+/* Whoever opens a file looks at its header. */
+#define BEGINNING (256 << 10)
+
+static bool is_cached(int fd, uint64_t offset, uint64_t size)
+{
+    bool cached = true;
+    ck_assert_int_eq(bc_io_posix.cached(NULL, fd, offset, size, &cached), 0);
+    return cached;
+}
+
+/* The inputs are still there, and all of them was read. */
+static int look_at_cache(void *ctx, int dir, const char *from, const char *to)
+{
+    if (cache.armed && strcmp(to, "MANIFEST") == 0) {
+        cache.armed = false;
+        cache.seen = true;
+        for (unsigned i = 0; i < 2; i++)
+            cache.cached[i] = is_cached(cache.fd[i], BEGINNING, (1 << 20) - BEGINNING);
+    }
+    return bc_io_posix.rename(ctx, dir, from, to);
+}
+
+/* What others have in the system's cache is not pushed out by what a merge reads: that leaves it again, unless it was there
+ * before. */
+START_TEST(test_what_only_a_merge_reads_leaves_the_cache)
+{
+    const char *path = store_path();
+    bitcask_options o = merging_options(_i);
+    o.max_file_size = 1 << 20;
+    bitcask *db = store_open(path, &o);
+    uint64_t ids[2];
+    for (unsigned f = 0; f < 2; f++) {
+        for (unsigned i = 0; i < 200; i++)
+            ck_assert_int_eq(store_put_number(db, f * 1000 + i / 2, i % 2, 4000), BITCASK_OK);
+        ids[f] = merging_seal(db);
+    }
+    store_close(db);
+    memset(&cache, 0, sizeof cache);
+    for (unsigned f = 0; f < 2; f++) {
+        char name[32];
+        snprintf(name, sizeof name, "%010llu.data", (unsigned long long)ids[f]);
+        cache.fd[f] = open(store_file(path, name), O_RDONLY);
+        ck_assert_int_ge(cache.fd[f], 0);
+        ck_assert_int_eq(fsync(cache.fd[f]), 0);
+    }
+    world.io = bc_io_posix;
+    world.io.rename = look_at_cache;
+    const struct bc_environment environment = {&world.io, true};
+    ck_assert_int_eq(bc_db_open(path, &o, &environment, &db), BITCASK_OK);
+    bool told = true;
+    for (unsigned f = 0; f < 2; f++) {
+        ck_assert_int_eq(bc_io_posix.drop_cache(NULL, cache.fd[f], 0, 1 << 20), 0);
+        told = bc_io_posix.cached(NULL, cache.fd[f], 0, 1 << 20, &cache.cached[f]) == 0 && !cache.cached[f] && told;
+    }
+    ck_assert_int_eq(store_check_number(db, 50, 1, 4000), 0);
+    cache.armed = told; /* neither an old kernel nor a file system in memory can show anything */
+    bitcask_merge_options m = BITCASK_MERGE_OPTIONS_INIT;
+    m.files = ids;
+    m.file_count = 2;
+    ck_assert_int_eq(bitcask_merge(db, &m, NULL), BITCASK_OK);
+    ck_assert(cache.seen == told);
+    if (told)
+        ck_assert(cache.cached[0] && !cache.cached[1]);
+    for (unsigned f = 0; f < 2; f++) {
+        close(cache.fd[f]);
+        for (unsigned i = 0; i < 100; i++)
+            ck_assert_int_eq(store_check_number(db, f * 1000 + i, 1, 4000), 0);
+    }
+    store_close(db);
+}
+END_TEST
+
 /* Paused, and without background merges, it does not even look. */
 START_TEST(test_pause_and_no_merge)
 {
@@ -350,6 +434,9 @@ Suite *bc_suite(void)
     store_add_test(t, test_window_of_hours);
     store_add_test(t, test_window_is_local_time);
     store_add_test(t, test_eviction_does_not_wait_for_the_window);
+    suite_add_tcase(s, t);
+    t = store_tcase("neighbours");
+    store_add_test(t, test_what_only_a_merge_reads_leaves_the_cache);
     suite_add_tcase(s, t);
     t = store_tcase("failures");
     store_add_test(t, test_step_without_room_is_tried_again_at_growing_intervals);
