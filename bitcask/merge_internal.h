@@ -34,7 +34,8 @@ struct bc_merge_step {
     struct bc_merge_input inputs[BC_MERGE_INPUTS_MAX];
     size_t input_count;
     int64_t now_ms; /* expiry is judged by it */
-    bool making;    /* the output was begun */
+    int64_t started_ms;
+    bool making; /* the output was begun */
     struct bc_merge_output out;
     struct bc_file *out_file;
     struct bc_merge_move *moves;

@@ -86,6 +86,7 @@ START_TEST(test_full_merge_leaves_no_dead_byte_and_no_tombstone)
     bitcask_stats s = merging_stats(db);
     ck_assert_uint_le(s.dead_bytes, 56); /* the link of the file that is written next */
     ck_assert_int_eq((int)s.last_merge_result, BITCASK_OK);
+    ck_assert_uint_eq(s.last_merge_reasons, BITCASK_MERGE_BECAUSE_ASKED);
     for (int again = 0; again < 3; again++) {
         live = 0;
         for (unsigned i = 0; i < 90; i++) {

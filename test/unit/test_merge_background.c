@@ -140,6 +140,11 @@ START_TEST(test_looks_at_each_interval)
     ck_assert(!pass(db));
     world.now += INTERVAL;
     ck_assert(pass(db));
+    /* Statistics and log say why. */
+    uint64_t policy = BITCASK_MERGE_BECAUSE_FRAGMENTED | BITCASK_MERGE_BECAUSE_DEAD_BYTES | BITCASK_MERGE_BECAUSE_SPACE;
+    ck_assert_uint_ne(merging_stats(db).last_merge_reasons & policy, 0);
+    ck_assert_uint_eq(merging_stats(db).last_merge_reasons & ~policy, 0);
+    ck_assert_ptr_nonnull(strstr(world.log.text, "ms (fragmented"));
     ck_assert_int_eq(bc_merge_background_due(&db->merger), INTERVAL);
     ck_assert_int_eq(bitcask_set(db, "merge_check_interval_ms", "500"), BITCASK_OK);
     world.now += INTERVAL;
@@ -226,6 +231,8 @@ START_TEST(test_eviction_does_not_wait_for_the_window)
     ck_assert(pass(db));
     ck_assert_uint_le(merging_stats(db).disk_bytes, o.max_bytes);
     ck_assert_uint_gt(merging_stats(db).evictions, 0);
+    ck_assert_uint_eq(merging_stats(db).last_merge_reasons, BITCASK_MERGE_BECAUSE_LIMIT);
+    ck_assert_ptr_nonnull(strstr(world.log.text, "ms (limit)"));
     store_close(db);
 }
 END_TEST
