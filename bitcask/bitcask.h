@@ -219,7 +219,7 @@ typedef struct bitcask_options {
     uint64_t max_merge_size;           /* bytes of files in one step; 0 = 100 GiB */
     uint64_t total_frag_merge_trigger; /* dead bytes of the whole store, percent: the best files to merge go; 0 = 22 */
     uint64_t merge_check_interval_ms;  /* a look at least this often; 0 = 10,000. The first one after half of it or more */
-    uint64_t merge_window_start_hour;  /* 0 to 23, local time; no merge outside. Start and end the same = always */
+    uint64_t merge_window_start_hour;  /* 0 to 23, local time; outside only eviction. Start and end the same = always */
     uint64_t merge_window_end_hour;    /* the first hour that is outside again */
     uint64_t merge_rate_limit;         /* bytes a second, read and written, of any merge; 0 = no limit */
 } bitcask_options;
@@ -500,11 +500,12 @@ typedef struct bitcask_stats {
     uint64_t merge_done;         /* of these */
     uint64_t last_merge_ms;      /* how long the last step took */
     int64_t last_merge_result;   /* BITCASK_* of the last step */
+    uint64_t last_merge_reasons; /* BITCASK_MERGE_BECAUSE_*: why it was taken */
 } bitcask_stats;
 
 #define BITCASK_STATS_INIT                                                                                                     \
     {                                                                                                                          \
-        sizeof(bitcask_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                          \
+        sizeof(bitcask_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                       \
     }
 BITCASK_API void bitcask_stats_init(bitcask_stats *stats, size_t size);
 
@@ -520,6 +521,9 @@ BITCASK_API int bitcask_stats_get(bitcask *db, bitcask_stats *ret);
 #define BITCASK_MERGE_BECAUSE_SMALL 4U      /* small_file_threshold, along with others */
 #define BITCASK_MERGE_BECAUSE_EXPIRED 8U    /* every live key in it has expired */
 #define BITCASK_MERGE_BECAUSE_SPACE 16U     /* total_frag_merge_trigger, and it is among the best to merge */
+/* Of a step alone (bitcask_stats.last_merge_reasons), beside those of its files. */
+#define BITCASK_MERGE_BECAUSE_ASKED 32U /* bitcask_merge() of everything, or of chosen files */
+#define BITCASK_MERGE_BECAUSE_LIMIT 64U /* max_bytes or max_keydir_bytes: an eviction */
 
 typedef struct bitcask_file_info {
     size_t struct_size;

@@ -295,10 +295,11 @@ int bc_filetable_remap(struct bc_filetable *t, struct bc_file *f, size_t size)
         return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to map a larger file");
     }
     pthread_mutex_lock(&t->cache);
-    /* The descriptor stays the one that was opened before the first write: a failed write-back is reported to it. */
+    /* The descriptor stays the one that was opened before the first write: a failed write-back is reported to it. The smaller
+     * mapping stays as long: who syncs or prepares the file may have it at hand, and is no reader inside a pin. */
     old->owns_fd = false;
+    h->older = old;
     atomic_store_explicit(&f->handle, h, memory_order_release);
-    retire(t, old);
     pthread_mutex_unlock(&t->cache);
     return BITCASK_OK;
 }

@@ -109,7 +109,8 @@ void bc_filetable_take_over(struct bc_filetable *, struct bc_file *, struct bc_h
 /* As bc_handle_new(), guarded if the table is. */
 struct bc_handle *bc_filetable_new_handle(const struct bc_filetable *, int fd, void *map, size_t map_size, bool writable);
 
-/* Replaces a file's mapping by a larger one; the old one goes when its readers have left. OK, NO_MEMORY, IO. */
+/* Replaces a file's mapping by a larger one; the old one goes along with it, or when its last view has left. OK, NO_MEMORY, IO.
+ */
 int bc_filetable_remap(struct bc_filetable *, struct bc_file *, size_t size) bc_must_check;
 
 /* The file is read through a mapping of all of it from now on (where the table maps), or not mapped any more; its descriptor

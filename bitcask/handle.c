@@ -23,10 +23,10 @@ struct bc_handle *bc_handle_new_guarded(const bitcask_allocator *a, const struct
     return NULL;
 }
 
-void bc_handle_unref(struct bc_handle *h)
+/* Returns what it owned. */
+static struct bc_handle *close_one(struct bc_handle *h)
 {
-    if (h == NULL || atomic_fetch_sub_explicit(&h->owners, 1, memory_order_acq_rel) != 1)
-        return;
+    struct bc_handle *older = h->older;
     if (h->guard != NULL)
         h->io->unguard(h->io->ctx, h->guard);
     if (h->map != NULL)
@@ -35,4 +35,11 @@ void bc_handle_unref(struct bc_handle *h)
         h->io->close(h->io->ctx, h->fd);
     const bitcask_allocator a = h->allocator;
     bc_free(&a, h);
+    return older;
+}
+
+void bc_handle_unref(struct bc_handle *h)
+{
+    while (h != NULL && atomic_fetch_sub_explicit(&h->owners, 1, memory_order_acq_rel) == 1)
+        h = close_one(h);
 }

@@ -20,9 +20,10 @@ struct bc_handle {
     size_t map_size;
     const struct bc_io *io;
     bitcask_allocator allocator;
-    void *guard;            /* of the mapping; NULL: none */
-    _Atomic uint32_t fault; /* 1: a page of the mapping could not be read or stored to, and is zeros now */
-    struct bc_handle *next; /* list of the handles that wait for their readers */
+    void *guard;             /* of the mapping; NULL: none */
+    _Atomic uint32_t fault;  /* 1: a page of the mapping could not be read or stored to, and is zeros now */
+    struct bc_handle *older; /* owned: of the same file with a smaller mapping, that it took the place of; NULL: none */
+    struct bc_handle *next;  /* list of the handles that wait for their readers */
 };
 
 /* fd and map (may be NULL) are taken over on success. One owner. NULL: no memory. */

@@ -71,6 +71,9 @@ struct bc_io {
     int (*truncate)(void *ctx, int fd, uint64_t size);
     /* Makes the next reads of the range come from the disk as far as the system allows. Call after sync. */
     int (*drop_cache)(void *ctx, int fd, uint64_t offset, uint64_t size);
+    /* May be NULL: the backend cannot. Whether anything of the range is in the system's cache. ENOSYS where it does not tell.
+     */
+    int (*cached)(void *ctx, int fd, uint64_t offset, uint64_t size, bool *ret);
 
     /* Mappings: shared with the file, from offset 0; may be longer than the file: only bytes below the file's size may be
      * touched. */

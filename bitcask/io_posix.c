@@ -204,6 +204,25 @@ static int posix_drop_cache(void *ctx, int fd, uint64_t offset, uint64_t size)
     return posix_fadvise(fd, (off_t)start, (off_t)(end - start), POSIX_FADV_DONTNEED);
 }
 
+/* cachestat(2): the same number on every machine; Linux 6.5. */
+#define CACHESTAT 451L
+
+static int posix_cached(void *ctx, int fd, uint64_t offset, uint64_t size, bool *ret)
+{
+    BC_KEEP_ERRNO;
+    (void)ctx;
+    struct {
+        uint64_t offset, size;
+    } range = {offset, size};
+    struct {
+        uint64_t cached, dirty, writeback, evicted, recently_evicted;
+    } pages;
+    if (syscall(CACHESTAT, fd, &range, &pages, 0U) != 0)
+        return errno;
+    *ret = pages.cached > 0;
+    return 0;
+}
+
 const struct bc_io bc_io_posix = {
     .version = 1,
     .ctx = NULL,
@@ -228,6 +247,7 @@ const struct bc_io bc_io_posix = {
     .allocate = posix_allocate,
     .truncate = posix_truncate,
     .drop_cache = posix_drop_cache,
+    .cached = posix_cached,
     .map = bc_posix_map,
     .unmap = bc_posix_unmap,
     .populate = bc_posix_populate,

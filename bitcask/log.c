@@ -134,7 +134,9 @@ static int cover(struct bc_log *log, uint64_t until)
 {
     if (log->map == NULL || until <= bc_file_handle(log->active)->map_size)
         return BITCASK_OK;
-    int result = bc_filetable_remap(log->files, log->active, (size_t)bc_align_up(until, 4096));
+    /* As far as it may grow: the limit was raised since it was mapped. */
+    uint64_t max = log->options.max_file_size;
+    int result = bc_filetable_remap(log->files, log->active, (size_t)bc_align_up(BC_MAX(until, max), 4096));
     if (result == BITCASK_OK) {
         log->map = bc_file_handle(log->active)->map;
         log->fault = &bc_file_handle(log->active)->fault;

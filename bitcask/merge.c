@@ -2,6 +2,7 @@
 #include "bitcask/merge.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "bitcask/error.h"
@@ -341,6 +342,35 @@ static void make_ready(struct bc_merge_step *s)
     bc_pins_leave(s->m->files->pins, pin);
 }
 
+static const struct {
+    uint32_t bit;
+    const char *text;
+} reason_texts[] = {
+    {BITCASK_MERGE_BECAUSE_FRAGMENTED, "fragmented"}, {BITCASK_MERGE_BECAUSE_DEAD_BYTES, "dead bytes"},
+    {BITCASK_MERGE_BECAUSE_SMALL, "small"},           {BITCASK_MERGE_BECAUSE_EXPIRED, "all expired"},
+    {BITCASK_MERGE_BECAUSE_SPACE, "total space"},     {BITCASK_MERGE_BECAUSE_ASKED, "asked for"},
+    {BITCASK_MERGE_BECAUSE_LIMIT, "limit"},
+};
+
+static void say(const struct bc_merge_step *s)
+{
+    const struct bc_merge_done *d = &s->done;
+    const struct bc_io *io = s->m->dir->io;
+    char reasons[128] = "";
+    for (size_t i = 0; i < BC_ARRAY_SIZE(reason_texts); i++) {
+        size_t used = strlen(reasons);
+        if ((s->wish->reasons & reason_texts[i].bit) != 0)
+            snprintf(reasons + used, sizeof reasons - used, "%s%s", used > 0 ? ", " : "", reason_texts[i].text);
+    }
+    bc_log_line(
+        s->m->health, BITCASK_LOG_INFO,
+        "merged %llu files of %llu bytes into %llu of %llu bytes in %lld ms (%s); %llu bytes read, %llu records copied, "
+        "%llu tombstones dropped",
+        (unsigned long long)d->files_in, (unsigned long long)d->bytes_in, (unsigned long long)d->files_out,
+        (unsigned long long)d->bytes_out, (long long)(io->monotonic_ms(io->ctx) - s->started_ms), reasons,
+        (unsigned long long)d->bytes_read, (unsigned long long)d->records, (unsigned long long)d->tombstones_dropped);
+}
+
 static void finish(struct bc_merge_step *s, struct bc_merge_done *done)
 {
     if (s->out_file != NULL) {
@@ -350,11 +380,7 @@ static void finish(struct bc_merge_step *s, struct bc_merge_done *done)
     bc_merge_move_all(s);
     count(s, done);
     remove_inputs(s);
-    bc_log_line(s->m->health, BITCASK_LOG_INFO,
-                "merged %llu files of %llu bytes into %llu of %llu bytes; %llu records copied, %llu tombstones dropped",
-                (unsigned long long)s->done.files_in, (unsigned long long)s->done.bytes_in,
-                (unsigned long long)s->done.files_out, (unsigned long long)s->done.bytes_out,
-                (unsigned long long)s->done.records, (unsigned long long)s->done.tombstones_dropped);
+    say(s);
 }
 
 static int run(struct bc_merge_step *s, struct bc_merge_done *done)
@@ -386,6 +412,7 @@ int bc_merge_step(struct bc_merger *m, const struct bc_merge_wish *wish, struct 
     if (s == NULL)
         return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to merge");
     int64_t started = io->monotonic_ms(io->ctx);
+    s->started_ms = started;
     s->m = m;
     s->wish = wish;
     s->now_ms = bc_clock_now(m->clock);
@@ -402,6 +429,7 @@ int bc_merge_step(struct bc_merger *m, const struct bc_merge_wish *wish, struct 
     atomic_store(&m->running_done, 0);
     atomic_store(&m->last_ms, (uint64_t)(io->monotonic_ms(io->ctx) - started));
     atomic_store(&m->last_result, result);
+    atomic_store(&m->last_reasons, wish->reasons);
     /* Readers have left, or will be waited for: no pin is held here. */
     bc_filetable_reclaim(m->files);
     return result;

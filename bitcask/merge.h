@@ -61,6 +61,7 @@ struct bc_merger {
     _Atomic uint64_t running_total, running_done; /* bytes of the inputs of the running step; 0: none */
     _Atomic uint64_t last_ms;                     /* how long the last step took */
     _Atomic int32_t last_result;
+    _Atomic uint32_t last_reasons;
     /* The background thread's own. */
     int64_t next_look_ms, earliest_ms, next_sweep_ms, back_off_ms;
     uint64_t sweep_position, rolled_at, looks;
@@ -83,8 +84,9 @@ void bc_merger_unlock(struct bc_merger *);
 struct bc_merge_wish {
     struct bc_file **files; /* sealed, at most BC_MERGE_INPUTS_MAX */
     size_t count;
-    bool thorough; /* a tombstone's question is put to every older file, whatever that reads */
-    bool evict;    /* what is alive in the inputs goes, too, unless recent() says that it was read of late */
+    uint32_t reasons; /* BITCASK_MERGE_BECAUSE_*: for statistics and log */
+    bool thorough;    /* a tombstone's question is put to every older file, whatever that reads */
+    bool evict;       /* what is alive in the inputs goes, too, unless recent() says that it was read of late */
     bool (*recent)(void *arg, uint64_t hash);
     void *recent_arg;
     bool (*go_on)(uint64_t done, uint64_t total, void *arg); /* NULL: yes. Bytes of the inputs; under the merge lock */

@@ -173,8 +173,13 @@ static int evict(struct bc_merger *m, bool *ret_done)
         m->turn_ends = c.newest_id;
     }
     struct bc_merge_done done = {0};
-    struct bc_merge_wish wish = {
-        .files = &c.oldest, .count = 1, .thorough = true, .evict = true, .recent = was_read, .recent_arg = m};
+    struct bc_merge_wish wish = {.files = &c.oldest,
+                                 .count = 1,
+                                 .reasons = BITCASK_MERGE_BECAUSE_LIMIT,
+                                 .thorough = true,
+                                 .evict = true,
+                                 .recent = was_read,
+                                 .recent_arg = m};
     *ret_done = true;
     /* Sparing frees nothing: not while the store is beyond its limit, nor once a whole turn of files has been spared. */
     m->merciless = m->spared >= c.files || (m->spared > 0 && beyond_limit(m, &c));
@@ -212,13 +217,27 @@ static int roll_if_due(struct bc_merger *m)
 
 /* ---- a pass ---- */
 
+/* Where there is no room for what lives in them, those in which nothing lives go alone: they need none, and make some. */
+static int merge_chosen(struct bc_merger *m, struct bc_file **files, size_t count, uint32_t reasons)
+{
+    struct bc_merge_done done = {0};
+    struct bc_merge_wish wish = {.files = files, .count = count, .reasons = reasons};
+    int result = bc_merge_step(m, &wish, &done);
+    if (result != BITCASK_NO_SPACE)
+        return result;
+    wish.count = 0;
+    for (size_t i = 0; i < count; i++)
+        if (atomic_load(&files[i]->live_keys) == 0)
+            files[wish.count++] = files[i];
+    return wish.count > 0 && wish.count < count ? bc_merge_step(m, &wish, &done) : result;
+}
+
 /* Under the merge lock. */
 static int merge_once(struct bc_merger *m, bool *ret_done)
 {
     struct bc_file *files[BC_MERGE_INPUTS_MAX];
     struct bc_merge_candidate *list;
     struct bc_merge_totals totals;
-    struct bc_merge_done done = {0};
     size_t count;
     int result = roll_if_due(m);
     if (result == BITCASK_OK)
@@ -227,12 +246,14 @@ static int merge_once(struct bc_merger *m, bool *ret_done)
         return result;
     struct bc_merge_policy policy = bc_merge_policy_of(m);
     count = bc_merge_choose(&policy, list, count, BC_MERGE_INPUTS_MAX);
-    for (size_t i = 0; i < count; i++)
+    uint32_t reasons = 0;
+    for (size_t i = 0; i < count; i++) {
         files[i] = list[i].file;
+        reasons |= list[i].reasons;
+    }
     bc_free(m->allocator, list);
     *ret_done = count > 0;
-    struct bc_merge_wish wish = {.files = files, .count = count};
-    return count > 0 ? bc_merge_step(m, &wish, &done) : BITCASK_OK;
+    return count > 0 ? merge_chosen(m, files, count, reasons) : BITCASK_OK;
 }
 
 static bool look(struct bc_merger *m)

@@ -5,6 +5,7 @@
 #include "bitcask/hintwrite.h"
 #include "bitcask/keydir_memory.h"
 #include "bitcask/merge.h"
+#include "bitcask/merge_cold.h"
 #include "bitcask/merge_output.h"
 
 struct bc_merge_input {
@@ -34,7 +35,8 @@ struct bc_merge_step {
     struct bc_merge_input inputs[BC_MERGE_INPUTS_MAX];
     size_t input_count;
     int64_t now_ms; /* expiry is judged by it */
-    bool making;    /* the output was begun */
+    int64_t started_ms;
+    bool making; /* the output was begun */
     struct bc_merge_output out;
     struct bc_file *out_file;
     struct bc_keydir_memory memory; /* of moves and doubts */

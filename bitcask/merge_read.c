@@ -270,7 +270,7 @@ static struct ahead look_ahead(const struct bc_merge_step *s, const struct bc_sc
     return (struct ahead){scan->record, scan->key, scan->value, scan->offset, hash};
 }
 
-static int read_records(struct bc_merge_step *s, size_t input, struct bc_scan *scan)
+static int read_records(struct bc_merge_step *s, size_t input, struct bc_scan *scan, struct bc_merge_cold *cold)
 {
     const struct bc_merge_input *in = &s->inputs[input];
     struct ahead ahead[AHEAD];
@@ -287,6 +287,9 @@ static int read_records(struct bc_merge_step *s, size_t input, struct bc_scan *s
             result = consider_all(s, input, ahead, &count);
         s->read = before + scan->next;
         s->done.bytes_read += scan->footprint;
+        /* The values of those that wait may be read again. */
+        if (count == 0)
+            bc_merge_cold_passed(cold, scan->next);
         if (result == BITCASK_OK)
             result = bc_merge_spend(s, scan->footprint);
     }
@@ -301,11 +304,15 @@ static int read_by_scan(struct bc_merge_step *s, size_t input)
 {
     const struct bc_merge_input *in = &s->inputs[input];
     struct bc_scan scan;
-    int result = bc_scan_init(&scan, s->m->dir->io, s->m->allocator, in->fd, &in->file->name, BC_DATA_START,
-                              atomic_load(&in->file->end));
+    struct bc_merge_cold cold;
+    uint64_t end = atomic_load(&in->file->end);
+    int result = bc_scan_init(&scan, s->m->dir->io, s->m->allocator, in->fd, &in->file->name, BC_DATA_START, end);
     if (result != BITCASK_OK)
         return result;
-    result = read_records(s, input, &scan);
+    bc_merge_cold_begin(&cold, s->m->dir->io, s->m->allocator, in->fd, end);
+    result = read_records(s, input, &scan, &cold);
+    bc_merge_cold_passed(&cold, end);
+    bc_merge_cold_end(&cold);
     bc_scan_free(&scan);
     return result;
 }

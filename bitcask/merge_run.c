@@ -164,9 +164,10 @@ static int by_age(const void *a, const void *b)
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static int step(struct running *r, struct bc_file **files, size_t count, uint64_t bytes)
+static int step(struct running *r, struct bc_file **files, size_t count, uint64_t bytes, uint32_t reasons)
 {
-    struct bc_merge_wish wish = {.files = files, .count = count, .thorough = true, .go_on = go_on, .go_on_arg = r};
+    struct bc_merge_wish wish = {
+        .files = files, .count = count, .reasons = reasons, .thorough = true, .go_on = go_on, .go_on_arg = r};
     uint64_t before = r->done->files_in;
     int result = bc_merge_step(r->m, &wish, r->done);
     r->before += bytes;
@@ -196,14 +197,14 @@ static int round_of_all(struct running *r, unsigned round)
         uint64_t stays = c->live + c->tombstones;
         bool full = live + stays > output_max || bytes + c->records > 4 * output_max || count >= r->inputs_max;
         if (count > 0 && full) {
-            result = step(r, files, count, bytes);
+            result = step(r, files, count, bytes, BITCASK_MERGE_BECAUSE_ASKED);
             live = bytes = count = 0;
         }
         files[count++] = c->file;
         live += stays;
         bytes += c->records;
     }
-    return count > 0 && result == BITCASK_OK ? step(r, files, count, bytes) : result;
+    return count > 0 && result == BITCASK_OK ? step(r, files, count, bytes, BITCASK_MERGE_BECAUSE_ASKED) : result;
 }
 
 static int round_of_policy(struct running *r)
@@ -212,12 +213,14 @@ static int round_of_policy(struct running *r)
     struct bc_merge_policy policy = bc_merge_policy_of(r->m);
     size_t count = bc_merge_choose(&policy, r->list, r->count, r->inputs_max);
     uint64_t bytes = 0;
+    uint32_t reasons = 0;
     for (size_t i = 0; i < count; i++) {
         files[i] = r->list[i].file;
         bytes += r->list[i].records;
+        reasons |= r->list[i].reasons;
     }
     r->total = BC_MAX(r->total, r->before + bytes);
-    return count > 0 ? step(r, files, count, bytes) : BITCASK_OK;
+    return count > 0 ? step(r, files, count, bytes, reasons) : BITCASK_OK;
 }
 
 static int check_ids(const struct running *r)

@@ -49,6 +49,7 @@ static void add_merges(const struct bc_merger *m, bitcask_stats *s)
     s->merge_done = atomic_load(&m->running_done);
     s->last_merge_ms = atomic_load(&m->last_ms);
     s->last_merge_result = atomic_load(&m->last_result);
+    s->last_merge_reasons = atomic_load(&m->last_reasons);
 }
 
 int bitcask_stats_get(bitcask *db, bitcask_stats *ret)

@@ -131,8 +131,9 @@ CHECK(bitcask_iter_options, ITER_OPTIONS_MEMBERS, 80)
     M(T, merge_total, 168, 8)                                                                                                  \
     M(T, merge_done, 176, 8)                                                                                                   \
     M(T, last_merge_ms, 184, 8)                                                                                                \
-    M(T, last_merge_result, 192, 8)
-CHECK(bitcask_stats, STATS_MEMBERS, 200)
+    M(T, last_merge_result, 192, 8)                                                                                            \
+    M(T, last_merge_reasons, 200, 8)
+CHECK(bitcask_stats, STATS_MEMBERS, 208)
 
 #define FILE_INFO_MEMBERS(M, T)                                                                                                \
     M(T, struct_size, 0, 8)                                                                                                    \

@@ -214,6 +214,40 @@ START_TEST(test_moves_run_to_their_end_without_memory)
 }
 END_TEST
 
+static int rename_and_fail(void *ctx, int dir, const char *from, const char *to)
+{
+    int result = moment.under->rename(ctx, dir, from, to);
+    if (moment.armed && strcmp(to, "MANIFEST") == 0) {
+        moment.armed = false;
+        moment.failures = 200;
+    }
+    return result;
+}
+
+/* What a snapshot that was there before the commit must keep was copied before it: the moves ask for no memory. */
+START_TEST(test_moves_need_no_memory_for_an_earlier_snapshot)
+{
+    static const bitcask_allocator allocator = {failing, NULL};
+    struct simdisk *disk = simdisk_new(1);
+    struct bc_io io = *simdisk_io(disk);
+    memset(&moment, 0, sizeof moment);
+    moment.under = simdisk_io(disk);
+    io.rename = rename_and_fail;
+    struct world *w = start(flags_of(_i), &allocator, &io, disk);
+    ck_assert_int_eq(bc_log_roll(&w->db->log), BITCASK_OK);
+    ck_assert_int_eq(bitcask_snapshot_new(w->db, &moment.snapshot), BITCASK_OK);
+    moment.armed = true;
+    (void)bitcask_merge(w->db, NULL, NULL);
+    ck_assert(!moment.armed);
+    ck_assert_uint_gt(moment.failures, 190); /* others may have asked, but none waited for it */
+    moment.failures = 0;
+    check(w, w->count, "merged");
+    bitcask_snapshot_release(moment.snapshot);
+    w->io = NULL;
+    end(w);
+}
+END_TEST
+
 /* ---- a full disk ---- */
 
 /* Files that are all dead cost no room: they go on a full disk, and then there is room for the rest. */
@@ -315,6 +349,7 @@ Suite *bc_suite(void)
     tcase_add_loop_test(t, test_failed_commit_unlinks_nothing, 0, 2);
     tcase_add_loop_test(t, test_nothing_leaves_on_the_word_of_what_is_not_durable, 0, 2);
     tcase_add_loop_test(t, test_moves_run_to_their_end_without_memory, 0, 2);
+    tcase_add_loop_test(t, test_moves_need_no_memory_for_an_earlier_snapshot, 0, 2);
     tcase_add_loop_test(t, test_full_disk_is_emptied_by_a_merge, 0, 2);
     tcase_add_loop_test(t, test_no_space_in_the_middle, 0, 2);
     tcase_add_loop_test(t, test_output_is_read_back_before_the_inputs_go, 0, 2);

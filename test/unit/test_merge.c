@@ -86,6 +86,7 @@ START_TEST(test_full_merge_leaves_no_dead_byte_and_no_tombstone)
     bitcask_stats s = merging_stats(db);
     ck_assert_uint_le(s.dead_bytes, 56); /* the link of the file that is written next */
     ck_assert_int_eq((int)s.last_merge_result, BITCASK_OK);
+    ck_assert_uint_eq(s.last_merge_reasons, BITCASK_MERGE_BECAUSE_ASKED);
     for (int again = 0; again < 3; again++) {
         live = 0;
         for (unsigned i = 0; i < 90; i++) {
@@ -1082,6 +1083,34 @@ START_TEST(test_background_merge_of_the_file_that_would_go_on)
 }
 END_TEST
 
+/* It was chosen while it was sealed; before the step took it the first write went on in it. */
+START_TEST(test_file_that_a_write_went_on_in_is_no_input)
+{
+    const char *path = store_path();
+    bitcask_options o = merging_options(_i);
+    bitcask *db = store_open(path, &o);
+    for (unsigned i = 0; i < 20; i++)
+        ck_assert_int_eq(store_put_number(db, 1, i, 300), BITCASK_OK);
+    db = reopen(db, path, &o);
+    struct bc_file *chosen = db->log.resumable;
+    ck_assert_ptr_nonnull(chosen);
+    ck_assert_int_eq(store_put(db, "n", "3"), BITCASK_OK);
+    ck_assert_ptr_eq(db->log.active, chosen);
+    struct bc_merge_wish wish = {.files = &chosen, .count = 1};
+    struct bc_merge_done done = {0};
+    ck_assert_int_eq(bc_merger_lock(&db->merger, false), BITCASK_OK);
+    ck_assert_int_eq(bc_merge_step(&db->merger, &wish, &done), BITCASK_OK);
+    bc_merger_unlock(&db->merger);
+    ck_assert_uint_eq(done.files_in, 0);
+    ck_assert_int_eq(store_put(db, "m", "4"), BITCASK_OK);
+    db = reopen(db, path, &o);
+    ck_assert_int_eq(store_check_number(db, 1, 19, 300), 0);
+    store_expect(db, "n", "3");
+    store_expect(db, "m", "4");
+    store_close(db);
+}
+END_TEST
+
 /* First writes race with background merges of the same file. */
 START_TEST(test_first_write_beside_a_background_merge)
 {
@@ -1285,6 +1314,7 @@ Suite *bc_suite(void)
     store_add_test(t, test_merge_of_the_file_that_would_go_on);
     store_add_test(t, test_background_merge_of_the_file_that_would_go_on);
     store_add_test(t, test_first_write_beside_a_background_merge);
+    store_add_test(t, test_file_that_a_write_went_on_in_is_no_input);
     store_add_test(t, test_read_only_handle_cannot_merge);
     store_add_test(t, test_read_only_handle_beside_reads_on_in_files_that_were_merged_away);
     store_add_test(t, test_child_after_fork_is_refused);

@@ -394,38 +394,139 @@ END_TEST
 
 /* ---- what others lost data by ---- */
 
-/* A flipped length field sends the scan to the end of the file; the file was deleted with all that the scan had not met. */
-START_TEST(test_flipped_length_costs_one_key_of_a_thousand)
+/* A flipped length field sends the scan to the end of the file; the file was deleted with all that the scan had not met. Both
+ * by a merge of everything and by one of what policy wants. */
+#define THOUSAND 1000U
+
+/* 1,000 live records in one sealed file, and as many dead ones behind them. */
+static bitcask *make_thousand(const char *path, const bitcask_options *o, uint64_t *ret_id)
+{
+    bitcask *db = store_open(path, o);
+    for (unsigned i = 0; i < THOUSAND; i++)
+        ck_assert_int_eq(store_put_number(db, i, 1, 200), BITCASK_OK);
+    for (unsigned i = 0; i < THOUSAND; i++)
+        ck_assert_int_eq(store_put_number(db, 5000 + i % 2, i, 200), BITCASK_OK);
+    *ret_id = merging_seal(db);
+    return db;
+}
+
+/* All have their values but this one, which is damaged and says so. */
+static void expect_all_but(bitcask *db, unsigned damaged)
+{
+    for (unsigned i = 0; i < THOUSAND; i++)
+        ck_assert_int_eq(store_check_number(db, i, 1, 200), i == damaged ? BITCASK_CORRUPT : 0);
+}
+
+static void flip_length_and_merge(int mode, uint32_t flags)
 {
     const char *path = store_path();
-    bitcask_options o = merging_options(_i);
+    bitcask_options o = merging_options(mode);
     o.max_file_size = 8 << 20;
-    bitcask *db = store_open(path, &o);
-    for (unsigned i = 0; i < 1000; i++)
-        ck_assert_int_eq(store_put_number(db, i, 1, 200), BITCASK_OK);
-    for (unsigned i = 0; i < 1000; i++)
-        ck_assert_int_eq(store_put_number(db, 5000 + i % 2, i, 200), BITCASK_OK);
-    uint64_t id = merging_seal(db);
-    store_close(db);
+    o.frag_merge_trigger = 40;
+    uint64_t id;
+    store_close(make_thousand(path, &o, &id));
     char file[600];
     snprintf(file, sizeof file, "%s", data_name(path, id));
     store_flip(file, merging_nth(file, 500).offset + 18, 1);
-    db = store_open(path, &o);
+    bitcask *db = store_open(path, &o);
     for (int again = 0; again < 3; again++) {
-        unsigned good = 0;
-        for (unsigned i = 0; i < 1000; i++) {
-            int got = store_check_number(db, i, 1, 200);
-            ck_assert(got == 0 || (i == 500 && got == BITCASK_CORRUPT));
-            good += got == 0;
-        }
-        ck_assert_uint_eq(good, 999);
-        ck_assert_int_eq(bitcask_merge(db, NULL, NULL), BITCASK_CORRUPT);
+        expect_all_but(db, 500);
+        bitcask_merge_options p = BITCASK_MERGE_OPTIONS_INIT;
+        p.flags = flags;
+        /* Policy leaves it alone from then on. */
+        int expected = flags == BITCASK_MERGE_POLICY && again == 1 ? BITCASK_OK : BITCASK_CORRUPT;
+        ck_assert_int_eq(bitcask_merge(db, &p, NULL), expected);
+        ck_assert(merging_has_file(db, id));
         if (again > 0) {
             store_close(db);
             db = store_open(path, &o);
         }
     }
+    expect_all_but(db, 500);
     store_close(db);
+}
+
+START_TEST(test_flipped_length_costs_one_key_of_a_thousand)
+{
+    flip_length_and_merge(_i, 0);
+}
+END_TEST
+
+START_TEST(test_flipped_length_and_a_merge_by_policy)
+{
+    flip_length_and_merge(_i, BITCASK_MERGE_POLICY);
+}
+END_TEST
+
+/* A flipped byte of a value was a wrong value after a clean close, and after a kill it cost all that stood behind it. Here it
+ * is one key's CORRUPT, in a sealed file and in the one that was being written. */
+START_TEST(test_flipped_value_costs_one_key_of_a_thousand)
+{
+    for (unsigned sealed = 0; sealed < 2; sealed++) {
+        for (unsigned killed = 0; killed < 2; killed++) {
+            const char *path = store_path();
+            bitcask_options o = merging_options(_i);
+            o.max_file_size = 8 << 20;
+            uint64_t id = 1;
+            bitcask *db = NULL;
+            if (sealed) {
+                db = make_thousand(path, &o, &id);
+            } else {
+                db = store_open(path, &o);
+                for (unsigned i = 0; i < THOUSAND; i++)
+                    ck_assert_int_eq(store_put_number(db, i, 1, 200), BITCASK_OK);
+                ck_assert_int_eq(bitcask_sync(db), BITCASK_OK);
+                id = db->log.active->name.id;
+            }
+            /* What a kill leaves is what stands there now. */
+            const char *left = store_path();
+            if (killed)
+                store_copy_directory(path, left);
+            store_close(db);
+            left = killed ? left : path;
+            char file[600];
+            snprintf(file, sizeof file, "%s", data_name(left, id));
+            struct merging_record r = merging_nth(file, 500);
+            store_flip(file, r.offset + (long)(r.head_size + r.key_size) + 50, 1);
+            for (int again = 0; again < 2; again++) {
+                db = store_open(left, &o);
+                expect_all_but(db, 500);
+                store_close(db);
+            }
+        }
+    }
+}
+END_TEST
+
+/* An overwrite was a tombstone for the older file and then the value: cut between the two, neither was left. */
+START_TEST(test_overwrite_that_is_cut_anywhere_leaves_one_of_both_values)
+{
+    const char *path = store_path();
+    bitcask_options o = merging_options(_i);
+    bitcask *db = store_open(path, &o);
+    ck_assert_int_eq(store_put(db, "k", "the older value"), BITCASK_OK);
+    merging_seal(db);
+    ck_assert_int_eq(store_put(db, "k", "the newer value"), BITCASK_OK);
+    uint64_t id = db->log.active->name.id;
+    const char *killed = store_path();
+    store_copy_directory(path, killed);
+    store_close(db);
+    char file[600];
+    snprintf(file, sizeof file, "%s", data_name(killed, id));
+    struct merging_record r = merging_nth(file, 0);
+    size_t size, end = (size_t)r.offset + r.head_size + r.key_size + r.value_size;
+    for (size_t at = (size_t)r.offset; at <= end; at++) {
+        const char *cut = store_path();
+        store_copy_directory(killed, cut);
+        char *bytes = store_read_file(data_name(cut, id), &size);
+        memset(bytes + at, 0, size - at);
+        store_write_file(data_name(cut, id), bytes, size);
+        free(bytes);
+        db = store_open(cut, &o);
+        store_expect(db, "k", at < end ? "the older value" : "the newer value");
+        store_close(db);
+        store_remove(cut);
+    }
 }
 END_TEST
 
@@ -531,6 +632,9 @@ Suite *bc_suite(void)
     suite_add_tcase(s, t);
     t = store_tcase("others' bugs");
     store_add_test(t, test_flipped_length_costs_one_key_of_a_thousand);
+    store_add_test(t, test_flipped_length_and_a_merge_by_policy);
+    store_add_test(t, test_flipped_value_costs_one_key_of_a_thousand);
+    store_add_test(t, test_overwrite_that_is_cut_anywhere_leaves_one_of_both_values);
     store_add_test(t, test_deleted_key_stays_away_after_a_merge_by_policy);
     store_add_test(t, test_tombstone_in_the_tenth_file);
     store_add_test(t, test_values_that_look_like_tombstones);

@@ -236,6 +236,110 @@ START_TEST(test_max_file_size_at_once)
 }
 END_TEST
 
+/* ---- max_file_size beside a thread that has the mapping at hand ---- */
+
+static struct {
+    bitcask *db;
+    void *map;            /* that a call of the system is looking at; NULL: none */
+    unsigned unmapped;    /* mappings that went meanwhile */
+    unsigned armed, maps; /* calls to meddle with; writable mappings that were made */
+} moment;
+
+static void unmap_and_note(void *ctx, void *addr, size_t size)
+{
+    moment.unmapped += moment.map != NULL && (char *)moment.map >= (char *)addr && (char *)moment.map < (char *)addr + size;
+    bc_io_posix.unmap(ctx, addr, size);
+}
+
+static int map_and_count(void *ctx, int fd, size_t size, bool writable, void **ret)
+{
+    moment.maps += writable;
+    return bc_io_posix.map(ctx, fd, size, writable, ret);
+}
+
+/* What two other threads may do: a write gets a larger mapping for its file, and what readers have left is closed. */
+static void outgrow(void *addr)
+{
+    if (moment.armed == 0)
+        return;
+    moment.armed--;
+    struct bc_log *log = &moment.db->log;
+    uint64_t bytes = bc_file_handle(log->active)->map_size - log->tail + 1;
+    moment.map = addr;
+    bc_log_lock(log);
+    ck_assert_int_eq(bc_log_reserve(log, bytes, 1, 0), BITCASK_OK);
+    bc_log_unlock(log);
+    bc_filetable_reclaim(&moment.db->files);
+    moment.map = NULL;
+}
+
+static void settle_and_outgrow(void *ctx, void *addr, size_t size)
+{
+    outgrow(addr);
+    bc_io_posix.settle(ctx, addr, size);
+}
+
+static int populate_and_outgrow(void *ctx, void *addr, size_t size)
+{
+    outgrow(addr);
+    return bc_io_posix.populate(ctx, addr, size);
+}
+
+static bitcask *open_outgrowing(const struct bc_io *io)
+{
+    const struct bc_environment environment = {io, true};
+    bitcask_options o = store_options(0);
+    memset(&moment, 0, sizeof moment);
+    o.max_file_size = 1 << 20;
+    ck_assert_int_eq(bc_db_open(store_path(), &o, &environment, &moment.db), BITCASK_OK);
+    for (unsigned n = 0; n < 200; n++)
+        ck_assert_int_eq(store_put_number(moment.db, n, 1, 1000), BITCASK_OK);
+    ck_assert_int_eq(bitcask_set(moment.db, "max_file_size", "64m"), BITCASK_OK);
+    return moment.db;
+}
+
+/* The address might be anybody's by then: that of memory, which would be emptied. */
+START_TEST(test_mapping_stays_while_a_sync_or_the_preparation_uses_it)
+{
+    struct bc_io io = bc_io_posix;
+    io.unmap = unmap_and_note;
+    io.settle = settle_and_outgrow;
+    io.populate = populate_and_outgrow;
+    bitcask *db = open_outgrowing(&io);
+    moment.armed = 1;
+    ck_assert_int_eq(bitcask_sync(db), BITCASK_OK);
+    ck_assert_uint_eq(moment.armed, 0);
+    ck_assert_uint_eq(moment.unmapped, 0);
+    for (unsigned n = 0; n < 200; n++)
+        ck_assert_int_eq(store_put_number(db, n, 2, 1000), BITCASK_OK);
+    moment.armed = 1;
+    while (bc_log_run_ahead(&db->log)) {
+    }
+    ck_assert_uint_eq(moment.armed, 0);
+    ck_assert_uint_eq(moment.unmapped, 0);
+    ck_assert_int_eq(bitcask_sync(db), BITCASK_OK);
+    for (unsigned n = 0; n < 200; n++)
+        ck_assert_int_eq(store_check_number(db, n, 2, 1000), 0);
+    store_close(db);
+}
+END_TEST
+
+/* A file that may be larger is mapped as far as it may grow, once, and not page by page. */
+START_TEST(test_file_that_may_grow_is_mapped_once)
+{
+    struct bc_io io = bc_io_posix;
+    io.map = map_and_count;
+    bitcask *db = open_outgrowing(&io);
+    moment.maps = 0;
+    for (unsigned n = 0; n < 3000; n++)
+        ck_assert_int_eq(store_put_number(db, n, 2, 1000), BITCASK_OK);
+    ck_assert_uint_eq(moment.maps, 1);
+    for (unsigned n = 0; n < 3000; n++)
+        ck_assert_int_eq(store_check_number(db, n, 2, 1000), 0);
+    store_close(db);
+}
+END_TEST
+
 /* max_open_files: a lower budget holds from then on, without a reopen, and a higher one too. */
 static void read_all(bitcask *db, unsigned count)
 {
@@ -282,6 +386,8 @@ Suite *bc_suite(void)
     store_add_test(t, test_sync_mode_at_once);
     store_add_test(t, test_max_file_size_at_once);
     store_add_test(t, test_max_open_files_at_once);
+    tcase_add_test(t, test_mapping_stays_while_a_sync_or_the_preparation_uses_it);
+    tcase_add_test(t, test_file_that_may_grow_is_mapped_once);
     suite_add_tcase(s, t);
     return s;
 }
