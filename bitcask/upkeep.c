@@ -170,6 +170,7 @@ int bc_upkeep_start(struct bc_upkeep *u)
 {
     if (u->inlined)
         return BITCASK_OK;
+    u->stopping = false; /* a start that failed has stopped what it had started */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
