@@ -696,7 +696,7 @@ BITCASK_API void bitcask_hint_result_init(bitcask_hint_result *result, size_t si
 /* Writes the hint files that a store lacks, or all of them, from full scans of its data files. Takes the writer's lock and
  * recovers the store if need be. options and ret may be NULL.
  * Returns OK · NOT_FOUND (no store) · LOCKED · CORRUPT (the store, or some data file: see ret->failed) · IO · NO_SPACE ·
- * UNSUPPORTED · CANCELLED; ret is filled in unless the store could not be opened. */
+ * UNSUPPORTED · CANCELLED; of several failures the first. ret is filled in unless the store could not be opened. */
 BITCASK_API int bitcask_rebuild_hints(const char *dir, const bitcask_hint_options *options, bitcask_hint_result *ret);
 
 /* ---- verify and repair -------------------------------------------------------------------------------------------------- */
