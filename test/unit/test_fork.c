@@ -130,12 +130,52 @@ START_TEST(test_child_of_a_bare_clone)
 END_TEST
 #endif
 
+/* An iterator that the parent made has keys at hand, and a snapshot needs nothing of the disk: the child gets neither. */
+START_TEST(test_child_is_refused_by_iterators_of_its_parent)
+{
+    const char *path = store_path();
+    bitcask_options o = store_options(_i);
+    bitcask *db = store_open(path, &o);
+    bitcask_iter_options io = BITCASK_ITER_OPTIONS_INIT;
+    bitcask_iter *iter;
+    bitcask_slice value;
+    bitcask_key_info info = BITCASK_KEY_INFO_INIT;
+    for (unsigned i = 0; i < 10; i++)
+        ck_assert_int_eq(store_put_number(db, i, 1, 100), BITCASK_OK);
+    ck_assert_int_eq(bitcask_snapshot_new(db, &io.snapshot), BITCASK_OK);
+    io.flags = BITCASK_ITER_SORTED;
+    ck_assert_int_eq(bitcask_iter_new(db, &io, &iter), BITCASK_OK);
+    ck_assert_int_eq(bitcask_iter_next(iter), BITCASK_OK);
+    ck_assert_int_eq(bitcask_iter_value(iter, &value), BITCASK_OK);
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        bitcask_iter *another;
+        must(bitcask_iter_new(db, &io, &another) == BITCASK_FORKED);
+        must(bitcask_iter_value(iter, &value) == BITCASK_FORKED);
+        must(bitcask_iter_info(iter, &info) == BITCASK_FORKED);
+        must(bitcask_iter_next(iter) == BITCASK_FORKED);
+        bitcask_iter_free(iter);
+        bitcask_snapshot_release(io.snapshot);
+        must(bitcask_close(db) == BITCASK_OK);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ck_assert_int_eq(bitcask_iter_next(iter), BITCASK_OK);
+    bitcask_iter_free(iter);
+    bitcask_snapshot_release(io.snapshot);
+    store_close(db);
+}
+END_TEST
+
 Suite *bc_suite(void);
 Suite *bc_suite(void)
 {
     Suite *s = suite_create("fork");
     TCase *t = tcase_create("fork");
     tcase_add_loop_test(t, test_child_is_refused_and_holds_no_lock, 0, 2);
+    tcase_add_loop_test(t, test_child_is_refused_by_iterators_of_its_parent, 0, 2);
 #ifndef NO_BARE_CLONE
     tcase_add_loop_test(t, test_child_of_a_bare_clone, 0, 2);
 #endif
