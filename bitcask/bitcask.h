@@ -61,7 +61,8 @@
  *   Bytes      Keys are 1 to 65,535 bytes, values 0 to 4 GiB - 128 KiB, of any content. The caller's buffers are borrowed
  *              for the call only.
  *   Threads    A bitcask handle is safe from any thread. A batch belongs to one thread at a time.
- *   Callbacks  None runs under a lock. None may call bitcask_close(). The log callback comes from any thread.
+ *   Callbacks  None runs under a lock, but the clock, which must not call the library. None may call bitcask_close(). The log
+ *              callback comes from any thread, during open and close, too, when there is no handle that it could use.
  *   Visibility A write is visible to every reader once it is appended, in the order of sequence numbers. It is durable when
  *              its call says so. Conditions are decided in that same order.
  *   Host       The library never exits, aborts, prints or touches signal dispositions, but for SIGBUS if
@@ -163,7 +164,7 @@ typedef int (*bitcask_progress_fn)(const char *phase, uint64_t done, uint64_t to
 
 #define BITCASK_LOG_ERROR 1 /* something was lost or refused */
 #define BITCASK_LOG_WARN 2  /* something is not as it should be, nothing was lost */
-#define BITCASK_LOG_INFO 3  /* what the store did: recovery, rotation, seal */
+#define BITCASK_LOG_INFO 3  /* what the store did: recovery, seals, merges */
 
 /* ---- open and close --------------------------------------------------------------------------------------------------- */
 
@@ -382,7 +383,7 @@ BITCASK_API int bitcask_sync(bitcask *db);
 
 /* Deletes every key, in one step that a crash leaves done or not done; durable when it returns. flags: 0.
  *
- * Returns OK · NO_SPACE · IO · READ_ONLY · POISONED. */
+ * Returns OK · BUSY (called from within a merge's callback) · NO_SPACE · IO · READ_ONLY · POISONED. */
 BITCASK_API int bitcask_clear(bitcask *db, uint32_t flags);
 
 /* Frees what bitcask_get() returned. NULL is OK. */

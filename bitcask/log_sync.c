@@ -54,8 +54,14 @@ static int sync_file(struct bc_log *log, struct bc_file *f, uint64_t end, uint64
     return bc_health_poisoned(log->health) ? outcome_unknown() : BITCASK_OK;
 }
 
+/* What is told of a file that was sealed. */
+struct sealed {
+    uint64_t id; /* 0: none was */
+    uint64_t end, min_sequence, max_sequence;
+};
+
 /* The full file first: until it is sealed nothing in the active one may be acknowledged. */
-static int finish_sealing(struct bc_log *log, struct bc_file *full, uint64_t *ret_durable)
+static int finish_sealing(struct bc_log *log, struct bc_file *full, uint64_t *ret_durable, struct sealed *ret_sealed)
 {
     uint64_t end = atomic_load(&full->end);
     if (full->synced < end) {
@@ -65,11 +71,16 @@ static int finish_sealing(struct bc_log *log, struct bc_file *full, uint64_t *re
         full->synced = end;
     }
     *ret_durable = atomic_load(&full->max_sequence);
-    return bc_log_seal(log);
+    /* Sealed, it may leave the store at any time. */
+    const struct sealed sealed = {full->name.id, end, atomic_load(&full->min_sequence), *ret_durable};
+    int result = bc_log_seal(log);
+    if (result == BITCASK_OK)
+        *ret_sealed = sealed;
+    return result;
 }
 
-/* Holding the token: one round. *ret_durable says how far it came, also on failure. */
-static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durable)
+/* Holding the token: one round. *ret_durable says how far it came, *ret_sealed what it sealed, also on failure. */
+static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durable, struct sealed *ret_sealed)
 {
     bc_log_lock(log);
     struct bc_file *full = log->sealing, *active = log->active;
@@ -78,7 +89,7 @@ static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durabl
 
     int result = BITCASK_OK;
     if (full != NULL)
-        result = finish_sealing(log, full, ret_durable);
+        result = finish_sealing(log, full, ret_durable, ret_sealed);
     if (result != BITCASK_OK || !with_active)
         return result;
     if (bc_health_poisoned(log->health))
@@ -131,13 +142,27 @@ void bc_log_token_give(struct bc_log *log, uint64_t durable)
     pthread_mutex_unlock(&log->sync);
 }
 
-int bc_log_sync_now(struct bc_log *log, bool with_active)
+/* Holding the token, which goes. Only then is told what was sealed: the callback may write and sync. */
+static int last_round(struct bc_log *log, bool with_active)
 {
     uint64_t durable = 0;
-    bc_log_token_take(log);
-    int result = sync_round(log, with_active, &durable);
+    struct sealed sealed = {0};
+    int result = sync_round(log, with_active, &durable, &sealed);
     bc_log_token_give(log, durable);
+    if (sealed.id != 0) {
+        char name[BC_NAME_SIZE];
+        bc_data_name(name, sealed.id);
+        bc_log_line(log->health, BITCASK_LOG_INFO, "%s: sealed at %llu bytes, sequences %llu to %llu", name,
+                    (unsigned long long)sealed.end, (unsigned long long)sealed.min_sequence,
+                    (unsigned long long)sealed.max_sequence);
+    }
     return result;
+}
+
+int bc_log_sync_now(struct bc_log *log, bool with_active)
+{
+    bc_log_token_take(log);
+    return last_round(log, with_active);
 }
 
 int bc_log_sync(struct bc_log *log, uint64_t sequence)
@@ -158,9 +183,7 @@ int bc_log_sync(struct bc_log *log, uint64_t sequence)
         log->syncing = true;
         log->sync_covers = bc_log_sequence(log) - 1;
         pthread_mutex_unlock(&log->sync);
-        uint64_t durable = 0;
-        result = sync_round(log, true, &durable);
-        bc_log_token_give(log, durable);
+        result = last_round(log, true);
         pthread_mutex_lock(&log->sync);
         if (result != BITCASK_OK)
             break;

@@ -196,6 +196,44 @@ START_TEST(test_log_lines)
 }
 END_TEST
 
+/* Calls into the store whenever it is told something, as it may: no lock is held then. */
+struct nosy_log {
+    bitcask *db;
+    atomic_uint seals, failed;
+};
+
+static void on_line(int level, const char *message, void *ctx)
+{
+    struct nosy_log *l = ctx;
+    if (strstr(message, ".data: sealed") == NULL)
+        return;
+    bool first = atomic_fetch_add(&l->seals, 1) == 0;
+    bool good =
+        level == BITCASK_LOG_INFO && (!first || store_put_flags(l->db, "log", "line", BITCASK_PUT_SYNC, 0, 0, NULL) == 0);
+    atomic_fetch_add(&l->failed, !good);
+}
+
+/* Each full file is told, once it is sealed: the log of a store without merges is not silent. */
+START_TEST(test_seals_are_logged)
+{
+    struct nosy_log log = {0};
+    const char *path = store_path();
+    bitcask_options o = store_options(_i);
+    o.flags |= BITCASK_OPEN_NO_MERGE;
+    o.log = on_line;
+    o.log_ctx = &log;
+    log.db = store_open(path, &o);
+    for (unsigned i = 0; i < 400; i++)
+        ck_assert_int_eq(store_put_number(log.db, i, 1, 1000), BITCASK_OK);
+    /* A file is not rotated before its predecessor is sealed. */
+    unsigned files = store_count(path, ".data"), seals = atomic_load(&log.seals);
+    ck_assert_msg(seals >= 4 && seals + 1 <= files, "%u seals told, %u files", seals, files);
+    ck_assert_uint_eq(atomic_load(&log.failed), 0);
+    store_expect(log.db, "log", "line");
+    store_close(log.db);
+}
+END_TEST
+
 Suite *bc_suite(void);
 Suite *bc_suite(void)
 {
@@ -207,6 +245,7 @@ Suite *bc_suite(void)
     store_add_test(t, test_reopen_goes_on_in_the_same_file);
     store_add_test(t, test_linked_file_is_not_continued);
     store_add_test(t, test_log_lines);
+    store_add_test(t, test_seals_are_logged);
     suite_add_tcase(s, t);
     return s;
 }
