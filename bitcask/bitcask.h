@@ -58,6 +58,7 @@
  *   Outputs    Out-parameters stand last and are untouched on failure, unless the function says otherwise.
  *   Structs    Every struct that the caller allocates starts with struct_size and is set up by its _INIT macro or its _init
  *              function. Zero means default. A tail that this version does not know must be zero, else UNSUPPORTED.
+ *              struct_size 0 is INVALID, of a result struct, too, and before anything is done.
  *   Bytes      Keys are 1 to 65,535 bytes, values 0 to 4 GiB - 128 KiB, of any content. The caller's buffers are borrowed
  *              for the call only.
  *   Threads    A bitcask handle is safe from any thread. A batch belongs to one thread at a time.
@@ -149,8 +150,9 @@ typedef struct bitcask_slice {
     size_t size;
 } bitcask_slice;
 
-/* resize(NULL, n) allocates, resize(p, 0) frees and returns NULL, else as realloc(). Called from any thread. Serves the
- * store's own memory, not the values that bitcask_get() hands out. */
+/* resize(NULL, n) allocates, resize(p, 0) frees and returns NULL, else as realloc(). Called from any thread, under locks: it
+ * must not call the library. Serves the store's own memory, not the values that bitcask_get() hands out. A view holds some of
+ * it: resize and ctx must be good until the handle is closed and its last view is released. */
 typedef struct bitcask_allocator {
     void *(*resize)(void *ptr, size_t size, void *ctx);
     void *ctx;

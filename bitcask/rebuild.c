@@ -97,6 +97,8 @@ int bitcask_rebuild_hints(const char *dir, const bitcask_hint_options *given, bi
     int result = given == NULL ? BITCASK_OK : bc_options_take(given, given->struct_size, &o, sizeof o, "bitcask_hint_options");
     if (result == BITCASK_OK && ((o.flags & ~BITCASK_HINT_ALL) != 0 || o.reserved != 0))
         result = bc_fail(BITCASK_UNSUPPORTED, 0, NULL, 0, "bitcask_hint_options has a flag that this version does not know");
+    if (result == BITCASK_OK)
+        result = bc_result_check(ret);
     if (result != BITCASK_OK)
         return result;
     /* Opening it takes the lock, recovers it, and tells which hints are valid: all that must be known. */

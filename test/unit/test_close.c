@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bitcask/db.h"
+#include "bitcask/io_posix.h"
 #include "test/support/simdisk.h"
 #include "test/support/store.h"
 
@@ -269,6 +270,44 @@ START_TEST(test_close_from_the_log_callback)
 }
 END_TEST
 
+/* ---- to the last look at the handle ---- */
+
+static struct {
+    bitcask *db; /* NULL: not yet, or no more */
+    unsigned looks, unseen;
+} merging;
+
+/* Background work is inlined: who asks is the call. A close would free what the call still looks at. */
+static int64_t watching_clock(void *ctx)
+{
+    if (merging.db != NULL) {
+        merging.looks++;
+        merging.unseen += !bc_pins_busy(merging.db->pins);
+    }
+    return bc_io_posix.monotonic_ms(ctx);
+}
+
+START_TEST(test_a_merge_is_inside_as_long_as_it_uses_the_handle)
+{
+    struct bc_io io = bc_io_posix;
+    io.monotonic_ms = watching_clock;
+    const struct bc_environment environment = {.io = &io, .inlined = true};
+    bitcask_options o = store_options(_i);
+    bitcask_merge_result r = BITCASK_MERGE_RESULT_INIT;
+    bitcask *db;
+    ck_assert_int_eq(bc_db_open(store_path(), &o, &environment, &db), BITCASK_OK);
+    for (unsigned i = 0; i < 300; i++)
+        ck_assert_int_eq(store_put_number(db, i % 50, 1, 1000), BITCASK_OK);
+    merging.db = db;
+    merging.looks = merging.unseen = 0;
+    ck_assert_int_eq(bitcask_merge(db, NULL, &r), BITCASK_OK);
+    merging.db = NULL;
+    ck_assert_uint_gt(merging.looks, 0);
+    ck_assert_uint_eq(merging.unseen, 0);
+    store_close(db);
+}
+END_TEST
+
 /* ---- nobody inside ---- */
 
 static void *read_until_busy(void *arg)
@@ -310,6 +349,7 @@ Suite *bc_suite(void)
     store_add_test(t, test_a_reader_waits_in_a_callback);
     store_add_test(t, test_close_from_a_callback);
     store_add_test(t, test_close_from_the_log_callback);
+    store_add_test(t, test_a_merge_is_inside_as_long_as_it_uses_the_handle);
     store_add_test(t, test_close_right_after_work);
     suite_add_tcase(s, t);
     return s;
