@@ -148,6 +148,10 @@ static int check(const bitcask_iter_options *o, bitcask *db)
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "bitcask_iter_options.snapshot is of another handle");
     if (o->prefix.data == NULL && o->prefix.size != 0)
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "bitcask_iter_options.prefix has a size but no data");
+    /* Their sum must not overflow; a size that nothing can have is a mistake. */
+    if (BC_MAX(BC_MAX(o->prefix.size, o->first.size), o->last.size) > SIZE_MAX / 8)
+        return bc_fail(BITCASK_INVALID, 0, NULL, 0,
+                       "bitcask_iter_options: prefix, first or last has a size that is impossible");
     return BITCASK_OK;
 }
 
