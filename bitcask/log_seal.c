@@ -161,6 +161,7 @@ static bool sync_is_due(struct bc_log *log)
 
 bool bc_log_upkeep(struct bc_log *log)
 {
+    bc_health_tell(log->health);
     if (bc_health_poisoned(log->health))
         return false;
     bc_log_lock(log);
@@ -168,8 +169,10 @@ bool bc_log_upkeep(struct bc_log *log)
         log->active != NULL && log->next == NULL && log->sealing == NULL && log->tail >= log->options.max_file_size / 2;
     bool sealing = log->sealing != NULL;
     bc_log_unlock(log);
-    if (next_due && bc_log_prepare_next(log) != BITCASK_OK)
+    if (next_due && bc_log_prepare_next(log) != BITCASK_OK) {
+        bc_health_tell(log->health);
         bc_log_failure(log->health, BITCASK_LOG_WARN, "cannot prepare the next data file");
+    }
     bool with_active = sync_is_due(log);
     if (!with_active && !sealing)
         return false;

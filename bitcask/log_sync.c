@@ -149,6 +149,7 @@ static int last_round(struct bc_log *log, bool with_active)
     struct sealed sealed = {0};
     int result = sync_round(log, with_active, &durable, &sealed);
     bc_log_token_give(log, durable);
+    bc_health_tell(log->health);
     if (sealed.id != 0) {
         char name[BC_NAME_SIZE];
         bc_data_name(name, sealed.id);
