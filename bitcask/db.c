@@ -81,7 +81,7 @@ static void free_parts(struct opening *o)
         if (!forked)
             bc_upkeep_free(&db->upkeep);
     }
-    if (o->stage >= STAGE_MERGER && !forked)
+    if (o->stage >= STAGE_MERGER)
         bc_merger_free(&db->merger);
     if (o->stage >= STAGE_LOG && !forked)
         bc_log_free(&db->log);
