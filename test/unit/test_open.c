@@ -1,11 +1,13 @@
 /* test_open.c - open and close: what makes a store, one writer, a file that is gone on with after a clean close and one that
- * must not be, the log callback. */
+ * must not be, the log callback, progress of the load. */
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "test/support/store.h"
@@ -234,6 +236,60 @@ START_TEST(test_seals_are_logged)
 }
 END_TEST
 
+/* ---- progress of the load ---- */
+
+struct loading {
+    pthread_t opener;
+    unsigned calls, cancel_at; /* 0: never */
+    uint64_t done, total;
+    bool strange;
+};
+
+static int on_load(const char *phase, uint64_t done, uint64_t total, void *ctx)
+{
+    struct loading *l = ctx;
+    l->strange |= strcmp(phase, "load") != 0 || done < l->done || done > total || (l->calls > 0 && total != l->total) ||
+                  !pthread_equal(pthread_self(), l->opener);
+    l->done = done;
+    l->total = total;
+    /* Meanwhile the other threads take the files that are left. */
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    return ++l->calls == l->cancel_at;
+}
+
+/* Files, in the opener's thread, up to all of them; with and without hints. A cancel ends the open, and nothing was done. */
+START_TEST(test_progress_of_the_load)
+{
+    const char *path = store_make_numbers(_i);
+    unsigned files = store_count(path, ".data");
+    for (unsigned round = 0; round < 4; round++) {
+        bitcask_options o = store_options(_i);
+        struct loading l = {.opener = pthread_self()};
+        o.progress = on_load;
+        o.progress_ctx = &l;
+        o.load_threads = round % 2 == 0 ? 1 : 4;
+        uint64_t digest = store_digest(path);
+        bitcask *const mark = (bitcask *)&l;
+        bitcask *db = mark;
+        l.cancel_at = 1;
+        ck_assert_int_eq(bitcask_open(path, &o, &db), BITCASK_CANCELLED);
+        ck_assert_ptr_eq(db, mark);
+        ck_assert_uint_eq(store_digest(path), digest);
+        l = (struct loading){.opener = pthread_self()};
+        ck_assert_int_eq(bitcask_open(path, &o, &db), BITCASK_OK);
+        ck_assert_uint_eq(l.done, files);
+        ck_assert_uint_eq(l.total, files);
+        ck_assert(!l.strange);
+        for (unsigned i = 0; i < STORE_NUMBERS; i++)
+            ck_assert_int_eq(store_check_number(db, i, 1, STORE_NUMBER_SIZE), 0);
+        store_close(db);
+        /* From the second round on without hint files. */
+        for (const char *name; (name = store_nth(path, ".hint", 0)) != NULL;)
+            store_remove(store_file(path, name));
+    }
+}
+END_TEST
+
 Suite *bc_suite(void);
 Suite *bc_suite(void)
 {
@@ -246,6 +302,7 @@ Suite *bc_suite(void)
     store_add_test(t, test_linked_file_is_not_continued);
     store_add_test(t, test_log_lines);
     store_add_test(t, test_seals_are_logged);
+    store_add_test(t, test_progress_of_the_load);
     suite_add_tcase(s, t);
     return s;
 }
