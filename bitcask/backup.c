@@ -98,6 +98,8 @@ int bitcask_backup(bitcask *db, const char *destination_dir, const bitcask_backu
     int result = bc_db_usable(db);
     if (result == BITCASK_OK)
         result = resolve(given, &b.options);
+    if (result == BITCASK_OK)
+        result = bc_result_check(b.options.result);
     if (result == BITCASK_OK && (destination_dir == NULL || destination_dir[0] == '\0'))
         result = bc_fail(BITCASK_INVALID, 0, NULL, 0, "no directory for the backup was named");
     if (result == BITCASK_OK && db->files.salvage)

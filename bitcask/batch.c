@@ -316,6 +316,7 @@ static int write_batch(bitcask *db, bitcask_batch *b, uint32_t flags)
     bool sync = (flags & BITCASK_PUT_SYNC) != 0 || bc_db_syncs_always(db);
     result = apply(&a, b->bytes, sync);
     bc_free(&db->allocator, a.steps);
+    bc_health_tell(&db->health);
     bc_upkeep_inline(&db->upkeep);
     return result;
 }

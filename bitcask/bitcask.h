@@ -58,10 +58,12 @@
  *   Outputs    Out-parameters stand last and are untouched on failure, unless the function says otherwise.
  *   Structs    Every struct that the caller allocates starts with struct_size and is set up by its _INIT macro or its _init
  *              function. Zero means default. A tail that this version does not know must be zero, else UNSUPPORTED.
+ *              struct_size 0 is INVALID, of a result struct, too, and before anything is done.
  *   Bytes      Keys are 1 to 65,535 bytes, values 0 to 4 GiB - 128 KiB, of any content. The caller's buffers are borrowed
  *              for the call only.
  *   Threads    A bitcask handle is safe from any thread. A batch belongs to one thread at a time.
- *   Callbacks  None runs under a lock. None may call bitcask_close(). The log callback comes from any thread.
+ *   Callbacks  None runs under a lock, but the clock, which must not call the library. None may call bitcask_close(). The log
+ *              callback comes from any thread, during open and close, too, when there is no handle that it could use.
  *   Visibility A write is visible to every reader once it is appended, in the order of sequence numbers. It is durable when
  *              its call says so. Conditions are decided in that same order.
  *   Host       The library never exits, aborts, prints or touches signal dispositions, but for SIGBUS if
@@ -148,8 +150,9 @@ typedef struct bitcask_slice {
     size_t size;
 } bitcask_slice;
 
-/* resize(NULL, n) allocates, resize(p, 0) frees and returns NULL, else as realloc(). Called from any thread. Serves the
- * store's own memory, not the values that bitcask_get() hands out. */
+/* resize(NULL, n) allocates, resize(p, 0) frees and returns NULL, else as realloc(). Called from any thread, under locks: it
+ * must not call the library. Serves the store's own memory, not the values that bitcask_get() hands out. A view holds some of
+ * it: resize and ctx must be good until the handle is closed and its last view is released. */
 typedef struct bitcask_allocator {
     void *(*resize)(void *ptr, size_t size, void *ctx);
     void *ctx;
@@ -163,7 +166,7 @@ typedef int (*bitcask_progress_fn)(const char *phase, uint64_t done, uint64_t to
 
 #define BITCASK_LOG_ERROR 1 /* something was lost or refused */
 #define BITCASK_LOG_WARN 2  /* something is not as it should be, nothing was lost */
-#define BITCASK_LOG_INFO 3  /* what the store did: recovery, rotation, seal */
+#define BITCASK_LOG_INFO 3  /* what the store did: recovery, seals, merges */
 
 /* ---- open and close --------------------------------------------------------------------------------------------------- */
 
@@ -382,7 +385,7 @@ BITCASK_API int bitcask_sync(bitcask *db);
 
 /* Deletes every key, in one step that a crash leaves done or not done; durable when it returns. flags: 0.
  *
- * Returns OK · NO_SPACE · IO · READ_ONLY · POISONED. */
+ * Returns OK · BUSY (called from within a merge's callback) · NO_SPACE · IO · READ_ONLY · POISONED. */
 BITCASK_API int bitcask_clear(bitcask *db, uint32_t flags);
 
 /* Frees what bitcask_get() returned. NULL is OK. */
@@ -700,7 +703,7 @@ BITCASK_API void bitcask_hint_result_init(bitcask_hint_result *result, size_t si
 /* Writes the hint files that a store lacks, or all of them, from full scans of its data files. Takes the writer's lock and
  * recovers the store if need be. options and ret may be NULL.
  * Returns OK · NOT_FOUND (no store) · LOCKED · CORRUPT (the store, or some data file: see ret->failed) · IO · NO_SPACE ·
- * UNSUPPORTED · CANCELLED; ret is filled in unless the store could not be opened. */
+ * UNSUPPORTED · CANCELLED; of several failures the first. ret is filled in unless the store could not be opened. */
 BITCASK_API int bitcask_rebuild_hints(const char *dir, const bitcask_hint_options *options, bitcask_hint_result *ret);
 
 /* ---- verify and repair -------------------------------------------------------------------------------------------------- */

@@ -16,6 +16,14 @@ int bc_db_refuse_forked(void)
                    "the handle was opened before a fork: only the parent can use it; here it can only be closed");
 }
 
+static int refuse(bitcask *db)
+{
+    unsigned call = bc_pins_call(db->pins);
+    bc_health_tell(&db->health);
+    bc_pins_return(db->pins, call);
+    return bc_health_refuse();
+}
+
 int bc_db_writable(bitcask *db)
 {
     if (bc_unlikely(bc_forked(&db->fork)))
@@ -23,7 +31,7 @@ int bc_db_writable(bitcask *db)
     if (bc_unlikely(db->read_only))
         return bc_fail(BITCASK_READ_ONLY, 0, NULL, 0, "the handle was opened with BITCASK_OPEN_READ_ONLY");
     if (bc_unlikely(bc_health_poisoned(&db->health)))
-        return bc_health_refuse();
+        return refuse(db);
     if (bc_likely(atomic_load_explicit(&db->upkeep_running, memory_order_acquire)))
         return BITCASK_OK;
     unsigned call = bc_pins_call(db->pins);
@@ -73,7 +81,7 @@ static void free_parts(struct opening *o)
         if (!forked)
             bc_upkeep_free(&db->upkeep);
     }
-    if (o->stage >= STAGE_MERGER && !forked)
+    if (o->stage >= STAGE_MERGER)
         bc_merger_free(&db->merger);
     if (o->stage >= STAGE_LOG && !forked)
         bc_log_free(&db->log);
@@ -358,6 +366,7 @@ static int open_once(const char *path, const bitcask_options *options, const str
         result = load_all(&o);
     if (result == BITCASK_OK)
         result = start_writing(&o);
+    bc_health_tell(&db->health);
     if (result != BITCASK_OK) {
         free_parts(&o);
         return result;
@@ -423,6 +432,7 @@ int bitcask_close(bitcask *db)
         bc_upkeep_stop(&db->upkeep);
     if (!db->read_only && !forked) {
         result = bc_log_close(&db->log);
+        bc_health_tell(&db->health);
         /* Hints last: each is named only after its data file is durable and its end is fixed. */
         while (result == BITCASK_OK && bc_upkeep_hint(&db->upkeep, NULL)) {
         }

@@ -54,6 +54,8 @@ int bitcask_merge(bitcask *db, const bitcask_merge_options *given, bitcask_merge
     int result = bc_db_writable(db);
     if (result == BITCASK_OK)
         result = resolve(given, &o);
+    if (result == BITCASK_OK)
+        result = bc_result_check(ret);
     if (result != BITCASK_OK)
         return result;
     const struct bc_merge_order order = {.by_policy = (o.flags & BITCASK_MERGE_POLICY) != 0,
@@ -65,9 +67,10 @@ int bitcask_merge(bitcask *db, const bitcask_merge_options *given, bitcask_merge
     int64_t started = db->io->monotonic_ms(db->io->ctx);
     result = bc_merge_run(&db->merger, &order, &done);
     bc_upkeep_inline(&db->upkeep);
+    int64_t duration_ms = db->io->monotonic_ms(db->io->ctx) - started;
     bc_pins_return(db->pins, call);
     if (ret != NULL) {
-        bitcask_merge_result r = result_of(&done, db->io->monotonic_ms(db->io->ctx) - started);
+        bitcask_merge_result r = result_of(&done, duration_ms);
         int copied = bc_result_copy(ret, &r, sizeof r);
         result = result == BITCASK_OK ? copied : result;
     }
@@ -76,13 +79,15 @@ int bitcask_merge(bitcask *db, const bitcask_merge_options *given, bitcask_merge
 
 static int set_paused(bitcask *db, bool paused)
 {
+    unsigned call = bc_pins_call(db->pins);
     int result = bc_db_usable(db);
-    if (result != BITCASK_OK)
-        return result;
-    atomic_store(&db->merger.pace.paused, paused);
-    if (!paused)
-        bc_upkeep_wake(&db->upkeep);
-    return BITCASK_OK;
+    if (result == BITCASK_OK) {
+        atomic_store(&db->merger.pace.paused, paused);
+        if (!paused)
+            bc_upkeep_wake(&db->upkeep);
+    }
+    bc_pins_return(db->pins, call);
+    return result;
 }
 
 int bitcask_merge_pause(bitcask *db)

@@ -2,16 +2,10 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
-static _Thread_local struct {
-    bitcask_error error;
-    bool plain; /* no message of its own */
-    char file[256];
-    char message[512];
-} last;
+static _Thread_local struct bc_last_error last;
 
 const bitcask_error *bitcask_last_error(void)
 {
@@ -45,6 +39,16 @@ int bc_answer(int result)
     last.error.sys_errno = 0;
     last.error.offset = 0;
     return result;
+}
+
+void bc_error_save(struct bc_last_error *ret)
+{
+    *ret = last;
+}
+
+void bc_error_restore(const struct bc_last_error *saved)
+{
+    last = *saved;
 }
 
 int bc_result_of_errno(int sys_errno)

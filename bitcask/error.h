@@ -5,6 +5,8 @@
 #ifndef BC_ERROR_H
 #define BC_ERROR_H
 
+#include <stdbool.h>
+
 #include "bitcask/attr.h"
 #include "bitcask/bitcask.h"
 
@@ -18,6 +20,17 @@ int bc_fail_io(int sys_errno, const char *file, const char *what);
 /* For an answer rather than a failure (NOT_FOUND, CONDITION, SHORT_BUFFER): records the result with its standard text, without
  * formatting anything. */
 int bc_answer(int result);
+
+struct bc_last_error {
+    bitcask_error error;
+    bool plain; /* no message of its own */
+    char file[256];
+    char message[512];
+};
+
+/* Around a callback whose own calls may fail: what this thread's last failure was, it still is. */
+void bc_error_save(struct bc_last_error *ret);
+void bc_error_restore(const struct bc_last_error *);
 
 /* The result that fits an errno of the I/O table. */
 int bc_result_of_errno(int sys_errno);

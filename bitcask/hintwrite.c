@@ -15,6 +15,13 @@ int bc_hint_writer_begin(struct bc_hint_writer *w, const struct bc_directory *di
                                 : result;
 }
 
+static int write_failed(const struct bc_hint_writer *w, int error)
+{
+    char name[BC_NAME_SIZE];
+    bc_hint_name(name, w->header.data.id);
+    return bc_fail_io(error, name, "cannot write the hint file");
+}
+
 static int put_block(struct bc_hint_writer *w)
 {
     const struct bc_io *io = w->dir->io;
@@ -25,7 +32,7 @@ static int put_block(struct bc_hint_writer *w)
     struct bc_io_slice slices[2] = {{head, sizeof head}, {w->block, w->block_size}};
     int error = io->write(io->ctx, w->fd, w->header.size, slices, 2);
     if (error != 0)
-        return bc_fail_io(error, "hint file", "cannot write");
+        return write_failed(w, error);
     w->header.body_crc = bc_crc32(bc_crc32(w->header.body_crc, head, sizeof head), w->block, w->block_size);
     w->header.size += sizeof head + w->block_size;
     w->header.blocks++;
@@ -76,7 +83,7 @@ int bc_hint_writer_finish(struct bc_hint_writer *w, uint64_t end, uint64_t min_s
     if (error == 0)
         error = io->rename(io->ctx, w->dir->fd, tmp, name);
     if (error != 0)
-        return bc_fail_io(error, name, "cannot write the hint file");
+        return write_failed(w, error);
     io->close(io->ctx, w->fd);
     w->fd = -1;
     return BITCASK_OK;

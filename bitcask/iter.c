@@ -118,8 +118,6 @@ static int refill(bitcask_iter *it)
     bool sorted = (it->flags & BITCASK_ITER_SORTED) != 0;
     if (it->collected)
         return BITCASK_NOT_FOUND;
-    if (bc_forked(&it->db->fork))
-        return bc_db_refuse_forked();
     it->count = it->next = it->keys_size = 0;
     while ((sorted || it->count == 0) && it->walk.shard < bc_keydir_shards(keydir) && !it->failed)
         if (bc_keydir_snapshot_walk(keydir, it->snapshot->number, &it->walk, BATCH, collect, it) == 0)
@@ -138,6 +136,9 @@ static int refill(bitcask_iter *it)
 
 static int check(const bitcask_iter_options *o, bitcask *db)
 {
+    int usable = bc_db_usable(db);
+    if (usable != BITCASK_OK)
+        return usable;
     if ((o->flags & ~(BITCASK_ITER_SORTED | BITCASK_ITER_KEYS_ONLY)) != 0)
         return bc_fail(BITCASK_UNSUPPORTED, 0, NULL, 0,
                        "bitcask_iter_options.flags has a flag that this version does not know");
@@ -147,6 +148,10 @@ static int check(const bitcask_iter_options *o, bitcask *db)
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "bitcask_iter_options.snapshot is of another handle");
     if (o->prefix.data == NULL && o->prefix.size != 0)
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "bitcask_iter_options.prefix has a size but no data");
+    /* Their sum must not overflow; a size that nothing can have is a mistake. */
+    if (BC_MAX(BC_MAX(o->prefix.size, o->first.size), o->last.size) > SIZE_MAX / 8)
+        return bc_fail(BITCASK_INVALID, 0, NULL, 0,
+                       "bitcask_iter_options: prefix, first or last has a size that is impossible");
     return BITCASK_OK;
 }
 
@@ -222,10 +227,13 @@ int bitcask_iter_next(bitcask_iter *it)
 {
     bitcask_view_release(&it->value);
     it->current = NULL;
+    int result = bc_db_usable(it->db);
+    if (result != BITCASK_OK)
+        return result;
     if (it->left == 0)
         return bc_answer(BITCASK_NOT_FOUND);
     if (it->next == it->count) {
-        int result = refill(it);
+        result = refill(it);
         if (result != BITCASK_OK)
             return result == BITCASK_NOT_FOUND ? bc_answer(result) : result;
     }
@@ -241,9 +249,12 @@ bitcask_slice bitcask_iter_key(const bitcask_iter *it)
     return (bitcask_slice){it->keys + it->current->key, it->current->key_size};
 }
 
-static int no_current(void)
+/* Whether the key that it stands on can be asked about. */
+static int standing(const bitcask_iter *it)
 {
-    return bc_fail(BITCASK_INVALID, 0, NULL, 0, "the iterator stands on no key: bitcask_iter_next() first");
+    if (it->current == NULL)
+        return bc_fail(BITCASK_INVALID, 0, NULL, 0, "the iterator stands on no key: bitcask_iter_next() first");
+    return bc_db_usable(it->db);
 }
 
 static int value_once(bitcask_iter *it)
@@ -258,11 +269,11 @@ static int value_once(bitcask_iter *it)
 
 int bitcask_iter_value(bitcask_iter *it, bitcask_slice *ret)
 {
-    if (it->current == NULL)
-        return no_current();
+    int result = standing(it);
+    if (result != BITCASK_OK)
+        return result;
     if ((it->flags & BITCASK_ITER_KEYS_ONLY) != 0)
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "the iterator was made with BITCASK_ITER_KEYS_ONLY");
-    int result = BITCASK_OK;
     if (it->value.data == NULL) {
         unsigned pin = bc_pins_enter(it->db->pins), attempt = 0;
         do
@@ -289,9 +300,9 @@ static int info_once(const bitcask_iter *it, bitcask_key_info *ret)
 int bitcask_iter_info(const bitcask_iter *it, bitcask_key_info *ret)
 {
     bitcask_key_info info = BITCASK_KEY_INFO_INIT;
-    if (it->current == NULL)
-        return no_current();
-    int result;
+    int result = standing(it);
+    if (result != BITCASK_OK)
+        return result;
     unsigned pin = bc_pins_enter(it->db->pins), attempt = 0;
     do
         result = info_once(it, &info);

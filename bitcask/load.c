@@ -254,12 +254,17 @@ static void load_files(struct job *j, struct bc_loader *loader)
     struct bc_load *load = j->load;
     uint32_t used = parts_of(load);
     int result = BITCASK_OK;
+    bool opener = pthread_equal(pthread_self(), j->opener);
     while (result == BITCASK_OK && atomic_load(&j->result) == BITCASK_OK) {
-        if (pthread_equal(pthread_self(), j->opener) && cancelled(j))
+        if (opener && cancelled(j))
             return;
         uint32_t index = atomic_fetch_add(&j->next, 1);
-        if (index >= used)
+        if (index >= used) {
+            /* Other threads may have taken the last files since it was told: who shows it must come to the end. */
+            if (opener && j->threads > 1 && cancelled(j))
+                return;
             break;
+        }
         struct bc_load_part part = part_of(load, index);
         result = load_file(load, loader, &part);
     }

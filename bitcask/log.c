@@ -238,8 +238,11 @@ static int place_by_write(struct bc_log *log, uint64_t offset, const struct bc_r
 
 int bc_log_check_fault(struct bc_log *log, const struct bc_file *f)
 {
+    unsigned pin = bc_pins_enter_background(log->files->pins);
     const struct bc_handle *h = bc_file_handle((struct bc_file *)(uintptr_t)f);
-    if (h == NULL || atomic_load(&h->fault) == 0)
+    bool faulted = h != NULL && atomic_load(&h->fault) != 0;
+    bc_pins_leave(log->files->pins, pin);
+    if (!faulted)
         return BITCASK_OK;
     char name[BC_NAME_SIZE];
     bc_data_name(name, f->name.id);

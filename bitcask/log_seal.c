@@ -115,6 +115,8 @@ static bool run_ahead_locked(struct bc_log *log)
     }
     from = BC_MAX(from, tail & ~4095ULL);
     uint64_t until = BC_MIN(allocated, tail + BC_MIN(flow, PREPARE_MAX));
+    /* A large record may map the file anew meanwhile: under a pin the old mapping stays. */
+    unsigned pin = bc_pins_enter_background(log->files->pins);
     const struct bc_handle *h = bc_file_handle(f);
     char *map = h->map;
     bool prepared = false;
@@ -124,6 +126,7 @@ static bool run_ahead_locked(struct bc_log *log)
         until = BC_MIN(until, from + PREPARE_CHUNK) & ~4095ULL;
         prepared = io->populate(io->ctx, map + from, (size_t)(until - from)) == 0;
     }
+    bc_pins_leave(log->files->pins, pin);
     bc_log_lock(log);
     if (log->active == f) {
         log->allocated = BC_MAX(log->allocated, allocated);
@@ -161,6 +164,7 @@ static bool sync_is_due(struct bc_log *log)
 
 bool bc_log_upkeep(struct bc_log *log)
 {
+    bc_health_tell(log->health);
     if (bc_health_poisoned(log->health))
         return false;
     bc_log_lock(log);
@@ -168,8 +172,10 @@ bool bc_log_upkeep(struct bc_log *log)
         log->active != NULL && log->next == NULL && log->sealing == NULL && log->tail >= log->options.max_file_size / 2;
     bool sealing = log->sealing != NULL;
     bc_log_unlock(log);
-    if (next_due && bc_log_prepare_next(log) != BITCASK_OK)
+    if (next_due && bc_log_prepare_next(log) != BITCASK_OK) {
+        bc_health_tell(log->health);
         bc_log_failure(log->health, BITCASK_LOG_WARN, "cannot prepare the next data file");
+    }
     bool with_active = sync_is_due(log);
     if (!with_active && !sealing)
         return false;

@@ -38,8 +38,13 @@ static void settle(const struct bc_log *log, const struct bc_handle *h, uint64_t
 static int sync_file(struct bc_log *log, struct bc_file *f, uint64_t end, uint64_t prepared)
 {
     const struct bc_io *io = log->dir->io;
-    settle(log, bc_file_handle(f), f->synced, end, prepared);
-    int error = io->sync(io->ctx, bc_file_handle(f)->fd);
+    /* A large record may map the active file anew meanwhile: under a pin the old mapping stays. */
+    unsigned pin = bc_pins_enter_background(log->files->pins);
+    const struct bc_handle *h = bc_file_handle(f);
+    settle(log, h, f->synced, end, prepared);
+    int fd = h->fd; /* the new one's, too */
+    bc_pins_leave(log->files->pins, pin);
+    int error = io->sync(io->ctx, fd);
     if (error != 0) {
         char name[BC_NAME_SIZE];
         bc_data_name(name, f->name.id);
@@ -54,8 +59,14 @@ static int sync_file(struct bc_log *log, struct bc_file *f, uint64_t end, uint64
     return bc_health_poisoned(log->health) ? outcome_unknown() : BITCASK_OK;
 }
 
+/* What is told of a file that was sealed. */
+struct sealed {
+    uint64_t id; /* 0: none was */
+    uint64_t end, min_sequence, max_sequence;
+};
+
 /* The full file first: until it is sealed nothing in the active one may be acknowledged. */
-static int finish_sealing(struct bc_log *log, struct bc_file *full, uint64_t *ret_durable)
+static int finish_sealing(struct bc_log *log, struct bc_file *full, uint64_t *ret_durable, struct sealed *ret_sealed)
 {
     uint64_t end = atomic_load(&full->end);
     if (full->synced < end) {
@@ -65,11 +76,16 @@ static int finish_sealing(struct bc_log *log, struct bc_file *full, uint64_t *re
         full->synced = end;
     }
     *ret_durable = atomic_load(&full->max_sequence);
-    return bc_log_seal(log);
+    /* Sealed, it may leave the store at any time. */
+    const struct sealed sealed = {full->name.id, end, atomic_load(&full->min_sequence), *ret_durable};
+    int result = bc_log_seal(log);
+    if (result == BITCASK_OK)
+        *ret_sealed = sealed;
+    return result;
 }
 
-/* Holding the token: one round. *ret_durable says how far it came, also on failure. */
-static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durable)
+/* Holding the token: one round. *ret_durable says how far it came, *ret_sealed what it sealed, also on failure. */
+static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durable, struct sealed *ret_sealed)
 {
     bc_log_lock(log);
     struct bc_file *full = log->sealing, *active = log->active;
@@ -78,7 +94,7 @@ static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durabl
 
     int result = BITCASK_OK;
     if (full != NULL)
-        result = finish_sealing(log, full, ret_durable);
+        result = finish_sealing(log, full, ret_durable, ret_sealed);
     if (result != BITCASK_OK || !with_active)
         return result;
     if (bc_health_poisoned(log->health))
@@ -92,10 +108,12 @@ static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durabl
             return result;
         active->synced = end;
         /* The mark's slots are written by the token's holder alone and never step back. */
+        unsigned pin = bc_pins_enter_background(log->files->pins);
         struct bc_handle *h = bc_file_handle(active);
         /* Background threads block the signal that a fault below the mapping raises. */
         bc_datafile_mark_store(log->dir, h->fd, h->guard != NULL ? NULL : h->map, active->name.nonce, ++active->mark_counter,
                                end);
+        bc_pins_leave(log->files->pins, pin);
     }
     bc_log_lock(log);
     if (log->active == active) {
@@ -131,13 +149,28 @@ void bc_log_token_give(struct bc_log *log, uint64_t durable)
     pthread_mutex_unlock(&log->sync);
 }
 
-int bc_log_sync_now(struct bc_log *log, bool with_active)
+/* Holding the token, which goes. Only then is told what was sealed: the callback may write and sync. */
+static int last_round(struct bc_log *log, bool with_active)
 {
     uint64_t durable = 0;
-    bc_log_token_take(log);
-    int result = sync_round(log, with_active, &durable);
+    struct sealed sealed = {0};
+    int result = sync_round(log, with_active, &durable, &sealed);
     bc_log_token_give(log, durable);
+    bc_health_tell(log->health);
+    if (sealed.id != 0) {
+        char name[BC_NAME_SIZE];
+        bc_data_name(name, sealed.id);
+        bc_log_line(log->health, BITCASK_LOG_INFO, "%s: sealed at %llu bytes, sequences %llu to %llu", name,
+                    (unsigned long long)sealed.end, (unsigned long long)sealed.min_sequence,
+                    (unsigned long long)sealed.max_sequence);
+    }
     return result;
+}
+
+int bc_log_sync_now(struct bc_log *log, bool with_active)
+{
+    bc_log_token_take(log);
+    return last_round(log, with_active);
 }
 
 int bc_log_sync(struct bc_log *log, uint64_t sequence)
@@ -158,9 +191,7 @@ int bc_log_sync(struct bc_log *log, uint64_t sequence)
         log->syncing = true;
         log->sync_covers = bc_log_sequence(log) - 1;
         pthread_mutex_unlock(&log->sync);
-        uint64_t durable = 0;
-        result = sync_round(log, true, &durable);
-        bc_log_token_give(log, durable);
+        result = last_round(log, true);
         pthread_mutex_lock(&log->sync);
         if (result != BITCASK_OK)
             break;

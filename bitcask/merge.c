@@ -395,6 +395,7 @@ static int run(struct bc_merge_step *s, struct bc_merge_done *done)
         drop_output(s);
     if (result != BITCASK_OK && result != BITCASK_CANCELLED) {
         atomic_fetch_add(&m->failures, 1);
+        bc_health_tell(m->health);
         bc_log_failure(m->health, result == BITCASK_CORRUPT ? BITCASK_LOG_ERROR : BITCASK_LOG_WARN, "merge");
     }
     close_inputs(s, 0);

@@ -196,12 +196,21 @@ int bc_value_check(const void *value, size_t value_size)
     return BITCASK_OK;
 }
 
+int bc_result_check(const void *ret)
+{
+    size_t size = sizeof size;
+    if (ret != NULL)
+        memcpy(&size, ret, sizeof size);
+    return size < sizeof size ? invalid("struct_size of the result is not set: use its _INIT macro") : BITCASK_OK;
+}
+
 int bc_result_copy(void *ret, const void *result, size_t result_size)
 {
     size_t size;
+    int checked = bc_result_check(ret);
+    if (checked != BITCASK_OK)
+        return checked;
     memcpy(&size, ret, sizeof size);
-    if (size < sizeof size)
-        return invalid("struct_size of the result is not set: use its _INIT macro");
     size_t bytes = BC_MIN(size, result_size);
     if (bytes > sizeof size)
         memcpy((char *)ret + sizeof size, (const char *)result + sizeof size, bytes - sizeof size);

@@ -28,6 +28,9 @@ int bc_value_check(const void *value, size_t value_size) bc_must_check;
  * INVALID, UNSUPPORTED. */
 int bc_options_take(const void *given, size_t given_size, void *ret, size_t size, const char *name) bc_must_check;
 
+/* Before long work, and before what cannot be taken back: whether the caller's result struct (NULL: none) has its size. OK,
+ * INVALID. */
+int bc_result_check(const void *ret) bc_must_check;
 /* Copies what the caller's result struct has room for: struct_size bytes, the size itself left as it is. OK, INVALID. */
 int bc_result_copy(void *ret, const void *result, size_t result_size) bc_must_check;
 

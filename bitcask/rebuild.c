@@ -1,4 +1,5 @@
 /* bitcask_rebuild_hints: hint files of a store that nobody has open. */
+#include <stdio.h>
 #include <string.h>
 
 #include "bitcask/db.h"
@@ -19,6 +20,13 @@ void bitcask_hint_result_init(bitcask_hint_result *result, size_t size)
 struct rebuild {
     bool all;
     uint64_t files, wanted;
+    struct {
+        int result; /* OK: none */
+        int sys_errno;
+        uint64_t offset;
+        char file[BC_NAME_SIZE];
+        char message[256];
+    } failure; /* the first */
 };
 
 static int mark(struct bc_file *f, void *arg)
@@ -39,6 +47,26 @@ static int unmark(struct bc_file *f, void *arg)
     return 0;
 }
 
+static void note_failure(struct rebuild *r, int result)
+{
+    const bitcask_error *e = bitcask_last_error();
+    if (r->failure.result != BITCASK_OK)
+        return;
+    r->failure.result = result;
+    r->failure.sys_errno = e->sys_errno;
+    r->failure.offset = e->offset;
+    snprintf(r->failure.file, sizeof r->failure.file, "%s", e->file);
+    snprintf(r->failure.message, sizeof r->failure.message, "%s", e->message);
+}
+
+/* What came after the failure may have left another error, or the callback may. */
+static int tell_failure(const struct rebuild *r)
+{
+    if (r->failure.result == BITCASK_OK)
+        return BITCASK_OK;
+    return bc_fail(r->failure.result, r->failure.sys_errno, r->failure.file, r->failure.offset, "%s", r->failure.message);
+}
+
 static int build_all(bitcask *db, const bitcask_hint_options *o, bitcask_hint_result *ret)
 {
     struct rebuild r = {.all = (o->flags & BITCASK_HINT_ALL) != 0};
@@ -49,15 +77,17 @@ static int build_all(bitcask *db, const bitcask_hint_options *o, bitcask_hint_re
             (void)bc_filetable_each(&db->files, unmark, NULL);
             return bc_fail(BITCASK_CANCELLED, 0, NULL, 0, "cancelled");
         }
-        bool failed;
-        if (!bc_upkeep_hint(&db->upkeep, &failed))
+        int built;
+        if (!bc_upkeep_hint(&db->upkeep, &built))
             break;
-        ret->built += !failed;
-        ret->failed += failed;
+        ret->built += built == BITCASK_OK;
+        ret->failed += built != BITCASK_OK;
+        if (built != BITCASK_OK)
+            note_failure(&r, built);
     }
     if (o->progress != NULL)
         (void)o->progress("hint", r.wanted, r.wanted, o->progress_ctx);
-    return ret->failed == 0 ? BITCASK_OK : BITCASK_CORRUPT;
+    return tell_failure(&r);
 }
 
 int bitcask_rebuild_hints(const char *dir, const bitcask_hint_options *given, bitcask_hint_result *ret)
@@ -67,6 +97,8 @@ int bitcask_rebuild_hints(const char *dir, const bitcask_hint_options *given, bi
     int result = given == NULL ? BITCASK_OK : bc_options_take(given, given->struct_size, &o, sizeof o, "bitcask_hint_options");
     if (result == BITCASK_OK && ((o.flags & ~BITCASK_HINT_ALL) != 0 || o.reserved != 0))
         result = bc_fail(BITCASK_UNSUPPORTED, 0, NULL, 0, "bitcask_hint_options has a flag that this version does not know");
+    if (result == BITCASK_OK)
+        result = bc_result_check(ret);
     if (result != BITCASK_OK)
         return result;
     /* Opening it takes the lock, recovers it, and tells which hints are valid: all that must be known. */
@@ -82,9 +114,6 @@ int bitcask_rebuild_hints(const char *dir, const bitcask_hint_options *given, bi
     int closed = bitcask_close(db);
     if (result == BITCASK_OK)
         result = closed;
-    if (ret != NULL && (result == BITCASK_OK || result == BITCASK_CORRUPT || result == BITCASK_CANCELLED)) {
-        int copied = bc_result_copy(ret, &done, sizeof done);
-        result = result == BITCASK_OK ? copied : result;
-    }
-    return result;
+    int copied = ret == NULL ? BITCASK_OK : bc_result_copy(ret, &done, sizeof done);
+    return result == BITCASK_OK ? copied : result;
 }

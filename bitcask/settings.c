@@ -151,13 +151,17 @@ static int set_field(const struct setting *s, const char *value, bitcask_options
     }
 }
 
+static size_t field_size(const struct setting *s)
+{
+    return s->kind == KIND_U64 || s->kind == KIND_SIZE ? sizeof(uint64_t) : sizeof(uint32_t);
+}
+
 int bitcask_options_set(bitcask_options *options, const char *option, const char *value)
 {
     const struct setting *s = option == NULL ? NULL : find(option);
     if (s == NULL || value == NULL)
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "%s: there is no such option", option == NULL ? "(null)" : option);
-    size_t size = s->kind == KIND_U64 || s->kind == KIND_SIZE ? sizeof(uint64_t) : sizeof(uint32_t);
-    if (options->struct_size < s->offset + size)
+    if (options->struct_size < s->offset + field_size(s))
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "%s: the caller's bitcask_options has no room for it", option);
     return set_field(s, value, options);
 }
@@ -184,7 +188,8 @@ int bitcask_set(bitcask *db, const char *option, const char *value)
     if (result == BITCASK_OK)
         result = bc_options_resolve(&o, &resolved);
     if (result == BITCASK_OK) {
-        db->options = resolved;
+        /* This field alone: the others are read by other threads, which take no lock. */
+        memcpy((char *)&db->options + s->offset, (const char *)&resolved + s->offset, field_size(s));
         atomic_store(&db->sync_mode, resolved.sync_mode);
         bc_log_configure(&db->log, &resolved);
         bc_merge_configure(&db->merger, &resolved);

@@ -51,7 +51,7 @@ static void drop_orphan(struct bc_upkeep *u, uint64_t id)
         (void)bc_directory_unlink(u->log->dir, name);
 }
 
-bool bc_upkeep_hint(struct bc_upkeep *u, bool *ret_failed)
+bool bc_upkeep_hint(struct bc_upkeep *u, int *ret_result)
 {
     struct bc_file *f = NULL;
     struct bc_log *log = u->log;
@@ -71,11 +71,11 @@ bool bc_upkeep_hint(struct bc_upkeep *u, bool *ret_failed)
     if (f == NULL)
         return false;
     pthread_mutex_lock(&u->files->hints);
-    bool failed = bc_hint_build(log->dir, log->allocator, &u->files->store, &name, end, NULL) != BITCASK_OK;
+    int result = bc_hint_build(log->dir, log->allocator, &u->files->store, &name, end, NULL);
     pthread_mutex_unlock(&u->files->hints);
-    if (ret_failed != NULL)
-        *ret_failed = failed;
-    if (failed)
+    if (ret_result != NULL)
+        *ret_result = result;
+    if (result != BITCASK_OK)
         bc_log_failure(log->health, BITCASK_LOG_WARN, "no hint file");
     drop_orphan(u, name.id);
     return true;
@@ -170,6 +170,7 @@ int bc_upkeep_start(struct bc_upkeep *u)
 {
     if (u->inlined)
         return BITCASK_OK;
+    u->stopping = false; /* a start that failed has stopped what it had started */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -48,8 +48,8 @@ void bc_upkeep_inline(struct bc_upkeep *);
 void bc_upkeep_stop(struct bc_upkeep *);
 void bc_upkeep_free(struct bc_upkeep *);
 
-/* Writes the hint files that sealed files lack, one at most per call. Returns whether there was one to write; *ret_failed (may
- * be NULL) whether it could not be. */
-bool bc_upkeep_hint(struct bc_upkeep *, bool *ret_failed);
+/* Writes the hint files that sealed files lack, one at most per call. Returns whether there was one to write; *ret_result (may
+ * be NULL) what came of it. */
+bool bc_upkeep_hint(struct bc_upkeep *, int *ret_result);
 
 #endif

@@ -388,6 +388,8 @@ int bc_verify(const char *path, const bitcask_verify_options *given, const struc
     if (path == NULL || path[0] == '\0')
         return bc_fail(BITCASK_INVALID, 0, NULL, 0, "no directory was named");
     int result = take_options(given, &options);
+    if (result == BITCASK_OK)
+        result = bc_result_check(ret);
     if (result != BITCASK_OK)
         return result;
     struct verification v = {.environment = environment,

@@ -120,7 +120,7 @@ int bc_apply(bitcask *db, struct bc_operation *op, uint64_t *ret_sequence)
         result = bc_keydir_reserve(db->keydir, hash, 1, op->key_size);
     if (result == BITCASK_OK)
         result = apply_locked(db, op, hash, &sequence);
-    if (!counted && bc_unlikely(db->upkeep.inlined)) {
+    if (!counted && bc_unlikely(db->upkeep.inlined || result != BITCASK_OK)) {
         counted = true;
         call = bc_pins_call(db->pins);
     }
@@ -130,6 +130,7 @@ int bc_apply(bitcask *db, struct bc_operation *op, uint64_t *ret_sequence)
     if (result == BITCASK_OK && ret_sequence != NULL)
         *ret_sequence = sequence;
     if (counted) {
+        bc_health_tell(&db->health);
         bc_upkeep_inline(&db->upkeep);
         bc_pins_return(db->pins, call);
     }
@@ -324,6 +325,7 @@ int bitcask_clear(bitcask *db, uint32_t flags)
     if (result == BITCASK_OK) {
         result = bc_log_clear(&db->log, &clear);
         bc_merger_unlock(&db->merger);
+        bc_health_tell(&db->health);
         bc_filetable_reclaim(&db->files);
         bc_upkeep_inline(&db->upkeep);
     }

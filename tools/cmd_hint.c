@@ -27,7 +27,7 @@ static int rebuild(const char *dir, bool all, bool json)
     progress_lock();
     progress_erase();
     progress_unlock();
-    if (result == BITCASK_OK || result == BITCASK_CANCELLED || (result == BITCASK_CORRUPT && done.failed > 0))
+    if (result == BITCASK_OK || result == BITCASK_CANCELLED || done.failed > 0)
         print(&done, json);
     if (result == BITCASK_OK)
         return CLI_OK;

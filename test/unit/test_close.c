@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bitcask/db.h"
+#include "bitcask/io_posix.h"
 #include "test/support/simdisk.h"
 #include "test/support/store.h"
 
@@ -269,6 +270,107 @@ START_TEST(test_close_from_the_log_callback)
 }
 END_TEST
 
+/* ---- to the last look at the handle ---- */
+
+static struct {
+    bitcask *db; /* NULL: not yet, or no more */
+    unsigned looks, unseen;
+} merging;
+
+/* Background work is inlined: who asks is the call. A close would free what the call still looks at. */
+static int64_t watching_clock(void *ctx)
+{
+    if (merging.db != NULL) {
+        merging.looks++;
+        merging.unseen += !bc_pins_busy(merging.db->pins);
+    }
+    return bc_io_posix.monotonic_ms(ctx);
+}
+
+START_TEST(test_a_merge_is_inside_as_long_as_it_uses_the_handle)
+{
+    struct bc_io io = bc_io_posix;
+    io.monotonic_ms = watching_clock;
+    const struct bc_environment environment = {.io = &io, .inlined = true};
+    bitcask_options o = store_options(_i);
+    bitcask_merge_result r = BITCASK_MERGE_RESULT_INIT;
+    bitcask *db;
+    ck_assert_int_eq(bc_db_open(store_path(), &o, &environment, &db), BITCASK_OK);
+    for (unsigned i = 0; i < 300; i++)
+        ck_assert_int_eq(store_put_number(db, i % 50, 1, 1000), BITCASK_OK);
+    merging.db = db;
+    merging.looks = merging.unseen = 0;
+    ck_assert_int_eq(bitcask_merge(db, NULL, &r), BITCASK_OK);
+    merging.db = NULL;
+    ck_assert_uint_gt(merging.looks, 0);
+    ck_assert_uint_eq(merging.unseen, 0);
+    store_close(db);
+}
+END_TEST
+
+/* ---- a mapping that a sync looks at ---- */
+
+static struct {
+    bitcask *db;
+    pthread_t writer;
+    _Atomic(char *) settled;    /* what the sync works on */
+    atomic_bool gone, was_gone; /* it was unmapped; while the sync worked on it */
+} remapped;
+
+/* Larger than the mapping of the active file, which is empty but for its link. */
+static void *put_large(void *arg)
+{
+    (void)arg;
+    ck_assert_int_eq(store_put_number(remapped.db, 1000, 1, 400000), BITCASK_OK);
+    bc_filetable_reclaim(&remapped.db->files);
+    return NULL;
+}
+
+static void settle_beside_a_writer(void *ctx, void *addr, size_t size)
+{
+    if (remapped.db != NULL && remapped.settled == NULL) {
+        remapped.settled = addr;
+        ck_assert_int_eq(pthread_create(&remapped.writer, NULL, put_large, NULL), 0);
+        bc_io_posix.sleep_us(ctx, 200000);
+        remapped.was_gone = remapped.gone;
+    }
+    if (!remapped.was_gone)
+        bc_io_posix.settle(ctx, addr, size);
+}
+
+static void noted_unmap(void *ctx, void *addr, size_t size)
+{
+    char *from = addr, *settled = remapped.settled;
+    if (settled >= from && settled < from + size)
+        remapped.gone = true;
+    bc_io_posix.unmap(ctx, addr, size);
+}
+
+/* Advice on memory that is somebody else's by now would empty it. */
+START_TEST(test_a_sync_keeps_the_mapping_that_it_settles)
+{
+    struct bc_io io = bc_io_posix;
+    io.settle = settle_beside_a_writer;
+    io.unmap = noted_unmap;
+    const struct bc_environment environment = {.io = &io, .inlined = true};
+    bitcask_options o = store_options(0);
+    bitcask *db;
+    ck_assert_int_eq(bc_db_open(store_path(), &o, &environment, &db), BITCASK_OK);
+    ck_assert_int_eq(store_put_number(db, 1, 1, 1000), BITCASK_OK);
+    ck_assert_int_eq(bc_log_roll(&db->log), BITCASK_OK);
+    db->log.prepared_until = BC_DATA_START + 8192; /* as the thread ahead leaves it */
+    remapped.db = db;
+    ck_assert_int_eq(bitcask_sync(db), BITCASK_OK);
+    ck_assert_ptr_nonnull(remapped.settled);
+    ck_assert(!remapped.was_gone);
+    ck_assert_int_eq(pthread_join(remapped.writer, NULL), 0);
+    ck_assert(remapped.gone);
+    remapped.db = NULL;
+    ck_assert_int_eq(store_check_number(db, 1000, 1, 400000), 0);
+    store_close(db);
+}
+END_TEST
+
 /* ---- nobody inside ---- */
 
 static void *read_until_busy(void *arg)
@@ -310,6 +412,8 @@ Suite *bc_suite(void)
     store_add_test(t, test_a_reader_waits_in_a_callback);
     store_add_test(t, test_close_from_a_callback);
     store_add_test(t, test_close_from_the_log_callback);
+    store_add_test(t, test_a_merge_is_inside_as_long_as_it_uses_the_handle);
+    tcase_add_test(t, test_a_sync_keeps_the_mapping_that_it_settles);
     store_add_test(t, test_close_right_after_work);
     suite_add_tcase(s, t);
     return s;

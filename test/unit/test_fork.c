@@ -7,7 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "bitcask/bitcask.h"
+#include "bitcask/db.h"
+#include "bitcask/io_posix.h"
 #include "test/support/store.h"
 
 #if defined(__has_feature)
@@ -130,12 +131,103 @@ START_TEST(test_child_of_a_bare_clone)
 END_TEST
 #endif
 
+/* An iterator that the parent made has keys at hand, and a snapshot needs nothing of the disk: the child gets neither. */
+START_TEST(test_child_is_refused_by_iterators_of_its_parent)
+{
+    const char *path = store_path();
+    bitcask_options o = store_options(_i);
+    bitcask *db = store_open(path, &o);
+    bitcask_iter_options io = BITCASK_ITER_OPTIONS_INIT;
+    bitcask_iter *iter;
+    bitcask_slice value;
+    bitcask_key_info info = BITCASK_KEY_INFO_INIT;
+    for (unsigned i = 0; i < 10; i++)
+        ck_assert_int_eq(store_put_number(db, i, 1, 100), BITCASK_OK);
+    ck_assert_int_eq(bitcask_snapshot_new(db, &io.snapshot), BITCASK_OK);
+    io.flags = BITCASK_ITER_SORTED;
+    ck_assert_int_eq(bitcask_iter_new(db, &io, &iter), BITCASK_OK);
+    ck_assert_int_eq(bitcask_iter_next(iter), BITCASK_OK);
+    ck_assert_int_eq(bitcask_iter_value(iter, &value), BITCASK_OK);
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        bitcask_iter *another;
+        must(bitcask_iter_new(db, &io, &another) == BITCASK_FORKED);
+        must(bitcask_iter_value(iter, &value) == BITCASK_FORKED);
+        must(bitcask_iter_info(iter, &info) == BITCASK_FORKED);
+        must(bitcask_iter_next(iter) == BITCASK_FORKED);
+        bitcask_iter_free(iter);
+        bitcask_snapshot_release(io.snapshot);
+        must(bitcask_close(db) == BITCASK_OK);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    ck_assert_int_eq(bitcask_iter_next(iter), BITCASK_OK);
+    bitcask_iter_free(iter);
+    bitcask_snapshot_release(io.snapshot);
+    store_close(db);
+}
+END_TEST
+
+static int maps;
+
+static void *counting_map(void *ctx, size_t size)
+{
+    void *memory = bc_io_posix.memory_map(ctx, size);
+    maps += memory != NULL;
+    return memory;
+}
+
+static void *counting_map_huge(void *ctx, size_t size)
+{
+    void *memory = bc_io_posix.memory_map_huge(ctx, size);
+    maps += memory != NULL;
+    return memory;
+}
+
+static void counting_unmap(void *ctx, void *memory, size_t size)
+{
+    maps--;
+    bc_io_posix.memory_unmap(ctx, memory, size);
+}
+
+/* A child that lives on after its close keeps nothing: also not what a store with a limit notes its reads in. */
+START_TEST(test_close_in_a_child_frees_all_memory)
+{
+    struct bc_io io = bc_io_posix;
+    io.memory_map = counting_map;
+    io.memory_map_huge = counting_map_huge;
+    io.memory_unmap = counting_unmap;
+    const struct bc_environment environment = {.io = &io, .inlined = true};
+    bitcask_options o = store_options(_i);
+    o.max_bytes = 1 << 20;
+    bitcask *db;
+    ck_assert_int_eq(bc_db_open(store_path(), &o, &environment, &db), BITCASK_OK);
+    for (unsigned i = 0; i < 100; i++)
+        ck_assert_int_eq(store_put_number(db, i, 1, 100), BITCASK_OK);
+    int status;
+    ck_assert_int_gt(maps, 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        must(bitcask_close(db) == BITCASK_OK);
+        _exit(maps == 0 ? 0 : 2);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    store_close(db);
+    ck_assert_int_eq(maps, 0);
+}
+END_TEST
+
 Suite *bc_suite(void);
 Suite *bc_suite(void)
 {
     Suite *s = suite_create("fork");
     TCase *t = tcase_create("fork");
     tcase_add_loop_test(t, test_child_is_refused_and_holds_no_lock, 0, 2);
+    tcase_add_loop_test(t, test_child_is_refused_by_iterators_of_its_parent, 0, 2);
+    tcase_add_loop_test(t, test_close_in_a_child_frees_all_memory, 0, 2);
 #ifndef NO_BARE_CLONE
     tcase_add_loop_test(t, test_child_of_a_bare_clone, 0, 2);
 #endif

@@ -213,6 +213,50 @@ static void write_to_a_cut_file(int mode, bool reads_first, bool syncs)
     ck_assert_int_ne(bitcask_close(db), BITCASK_OK);
 }
 
+static struct {
+    bitcask *db;
+    unsigned lines;
+    int stats, put, close;
+} telling;
+
+/* What a program may do that is told of a failure: look, write, even try to close. */
+static void on_line(int level, const char *message, void *ctx)
+{
+    (void)ctx;
+    if (telling.db == NULL || level != BITCASK_LOG_ERROR || strstr(message, "refused") == NULL)
+        return;
+    bitcask_stats stats = BITCASK_STATS_INIT;
+    telling.lines++;
+    telling.stats = bitcask_stats_get(telling.db, &stats);
+    telling.put = store_put(telling.db, "a", "1");
+    telling.close = bitcask_close(telling.db);
+}
+
+/* A put that poisons the handle does so below its locks, and tells when it holds none. The result is the put's own. */
+START_TEST(test_the_log_callback_may_look_when_a_put_fails)
+{
+    const char *path = store_path();
+    bitcask_options o = store_options(0);
+    o.flags |= BITCASK_OPEN_GUARD_SIGBUS | BITCASK_OPEN_NO_MERGE;
+    o.log = on_line;
+    bitcask *db = store_open(path, &o);
+    ck_assert_int_eq(store_put_number(db, 1, 1, 1000), BITCASK_OK);
+    telling.db = db;
+    cut(store_file(path, "0000000001.data"), HEAD);
+    int result = BITCASK_OK;
+    for (unsigned i = 0; i < 60 && result == BITCASK_OK; i++)
+        result = store_put_number(db, 200 + i, 1, 300);
+    ck_assert_int_eq(result, BITCASK_IO);
+    store_expect_failure(BITCASK_IO, "0000000001.data", "cut");
+    ck_assert_uint_eq(telling.lines, 1);
+    ck_assert_int_eq(telling.stats, BITCASK_OK);
+    ck_assert_int_eq(telling.put, BITCASK_POISONED);
+    ck_assert_int_eq(telling.close, BITCASK_BUSY);
+    telling.db = NULL;
+    ck_assert_int_ne(bitcask_close(db), BITCASK_OK);
+}
+END_TEST
+
 START_TEST(test_the_active_file_is_cut_below_a_put)
 {
     write_to_a_cut_file(0, _i == 1, false);
@@ -510,6 +554,7 @@ Suite *bc_suite(void)
     t = store_tcase("writes");
     tcase_add_loop_test(t, test_the_active_file_is_cut_below_a_put, 0, 2);
     tcase_add_test(t, test_the_active_file_is_cut_before_a_sync);
+    tcase_add_test(t, test_the_log_callback_may_look_when_a_put_fails);
     suite_add_tcase(s, t);
     t = store_tcase("signal");
     tcase_add_test(t, test_without_the_guard_the_process_dies);

@@ -274,7 +274,11 @@ START_TEST(test_options)
     o.reserved = 0;
     o.prefix.size = 3;
     ck_assert_int_eq(bitcask_iter_new(db, &o, &it), BITCASK_INVALID);
-    o.prefix.size = 0;
+    /* A length of -1, say: sums of sizes must not overflow to something small. */
+    o.prefix = (bitcask_slice){"a", SIZE_MAX};
+    o.first = (bitcask_slice){"a", 1};
+    ck_assert_int_eq(bitcask_iter_new(db, &o, &it), BITCASK_INVALID);
+    o.prefix = o.first = (bitcask_slice){NULL, 0};
     ck_assert_int_eq(bitcask_snapshot_new(other, &o.snapshot), BITCASK_OK);
     ck_assert_int_eq(bitcask_iter_new(db, &o, &it), BITCASK_INVALID);
     bitcask_snapshot_release(o.snapshot);

@@ -1,11 +1,13 @@
 /* test_open.c - open and close: what makes a store, one writer, a file that is gone on with after a clean close and one that
- * must not be, the log callback. */
+ * must not be, the log callback, progress of the load. */
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "test/support/store.h"
@@ -196,6 +198,98 @@ START_TEST(test_log_lines)
 }
 END_TEST
 
+/* Calls into the store whenever it is told something, as it may: no lock is held then. */
+struct nosy_log {
+    bitcask *db;
+    atomic_uint seals, failed;
+};
+
+static void on_line(int level, const char *message, void *ctx)
+{
+    struct nosy_log *l = ctx;
+    if (strstr(message, ".data: sealed") == NULL)
+        return;
+    bool first = atomic_fetch_add(&l->seals, 1) == 0;
+    bool good =
+        level == BITCASK_LOG_INFO && (!first || store_put_flags(l->db, "log", "line", BITCASK_PUT_SYNC, 0, 0, NULL) == 0);
+    atomic_fetch_add(&l->failed, !good);
+}
+
+/* Each full file is told, once it is sealed: the log of a store without merges is not silent. */
+START_TEST(test_seals_are_logged)
+{
+    struct nosy_log log = {0};
+    const char *path = store_path();
+    bitcask_options o = store_options(_i);
+    o.flags |= BITCASK_OPEN_NO_MERGE;
+    o.log = on_line;
+    o.log_ctx = &log;
+    log.db = store_open(path, &o);
+    for (unsigned i = 0; i < 400; i++)
+        ck_assert_int_eq(store_put_number(log.db, i, 1, 1000), BITCASK_OK);
+    /* A file is not rotated before its predecessor is sealed. */
+    unsigned files = store_count(path, ".data"), seals = atomic_load(&log.seals);
+    ck_assert_msg(seals >= 4 && seals + 1 <= files, "%u seals told, %u files", seals, files);
+    ck_assert_uint_eq(atomic_load(&log.failed), 0);
+    store_expect(log.db, "log", "line");
+    store_close(log.db);
+}
+END_TEST
+
+/* ---- progress of the load ---- */
+
+struct loading {
+    pthread_t opener;
+    unsigned calls, cancel_at; /* 0: never */
+    uint64_t done, total;
+    bool strange;
+};
+
+static int on_load(const char *phase, uint64_t done, uint64_t total, void *ctx)
+{
+    struct loading *l = ctx;
+    l->strange |= strcmp(phase, "load") != 0 || done < l->done || done > total || (l->calls > 0 && total != l->total) ||
+                  !pthread_equal(pthread_self(), l->opener);
+    l->done = done;
+    l->total = total;
+    /* Meanwhile the other threads take the files that are left. */
+    nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    return ++l->calls == l->cancel_at;
+}
+
+/* Files, in the opener's thread, up to all of them; with and without hints. A cancel ends the open, and nothing was done. */
+START_TEST(test_progress_of_the_load)
+{
+    const char *path = store_make_numbers(_i);
+    unsigned files = store_count(path, ".data");
+    for (unsigned round = 0; round < 4; round++) {
+        bitcask_options o = store_options(_i);
+        struct loading l = {.opener = pthread_self()};
+        o.progress = on_load;
+        o.progress_ctx = &l;
+        o.load_threads = round % 2 == 0 ? 1 : 4;
+        uint64_t digest = store_digest(path);
+        bitcask *const mark = (bitcask *)&l;
+        bitcask *db = mark;
+        l.cancel_at = 1;
+        ck_assert_int_eq(bitcask_open(path, &o, &db), BITCASK_CANCELLED);
+        ck_assert_ptr_eq(db, mark);
+        ck_assert_uint_eq(store_digest(path), digest);
+        l = (struct loading){.opener = pthread_self()};
+        ck_assert_int_eq(bitcask_open(path, &o, &db), BITCASK_OK);
+        ck_assert_uint_eq(l.done, files);
+        ck_assert_uint_eq(l.total, files);
+        ck_assert(!l.strange);
+        for (unsigned i = 0; i < STORE_NUMBERS; i++)
+            ck_assert_int_eq(store_check_number(db, i, 1, STORE_NUMBER_SIZE), 0);
+        store_close(db);
+        /* From the second round on without hint files. */
+        for (const char *name; (name = store_nth(path, ".hint", 0)) != NULL;)
+            store_remove(store_file(path, name));
+    }
+}
+END_TEST
+
 Suite *bc_suite(void);
 Suite *bc_suite(void)
 {
@@ -207,6 +301,8 @@ Suite *bc_suite(void)
     store_add_test(t, test_reopen_goes_on_in_the_same_file);
     store_add_test(t, test_linked_file_is_not_continued);
     store_add_test(t, test_log_lines);
+    store_add_test(t, test_seals_are_logged);
+    store_add_test(t, test_progress_of_the_load);
     suite_add_tcase(s, t);
     return s;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "test/support/store.h"
 
@@ -344,6 +345,39 @@ START_TEST(test_flags_of_the_others)
 }
 END_TEST
 
+/* A result struct without its size is refused before anything was done: a repair or a merge cannot be taken back. */
+START_TEST(test_result_without_its_size_is_refused_first)
+{
+    const char *path = store_make_numbers(_i), *backup = store_path();
+    bitcask_options o = store_options(_i);
+    o.flags |= BITCASK_OPEN_NO_MERGE;
+    bitcask *db = store_open(path, &o);
+    bitcask_merge_result merged = {0};
+    ck_assert_int_eq(bitcask_delete(db, "absent", 6, NULL, NULL), BITCASK_NOT_FOUND);
+    ck_assert_int_eq(bitcask_merge(db, NULL, &merged), BITCASK_INVALID);
+    bitcask_backup_result backed_up = {0};
+    bitcask_backup_options bo = BITCASK_BACKUP_OPTIONS_INIT;
+    bo.result = &backed_up;
+    ck_assert_int_eq(bitcask_backup(db, backup, &bo), BITCASK_INVALID);
+    ck_assert_int_ne(access(backup, F_OK), 0);
+    bitcask_stats stats = BITCASK_STATS_INIT;
+    ck_assert_int_eq(bitcask_stats_get(db, &stats), BITCASK_OK);
+    ck_assert_uint_eq(stats.merges + stats.merge_failures, 0);
+    store_close(db);
+    store_flip(store_file(path, "0000000002.data"), 30000, 1);
+    store_remove(store_file(path, "0000000001.hint"));
+    uint64_t digest = store_digest(path);
+    bitcask_hint_result hints = {0};
+    ck_assert_int_eq(bitcask_rebuild_hints(path, NULL, &hints), BITCASK_INVALID);
+    bitcask_verify_result found = {0};
+    ck_assert_int_eq(bitcask_verify(path, NULL, &found), BITCASK_INVALID);
+    store_expect_failure(BITCASK_INVALID, "", "struct_size");
+    ck_assert_int_eq(bitcask_repair(path, NULL, &found), BITCASK_INVALID);
+    store_expect_failure(BITCASK_INVALID, "", "struct_size");
+    ck_assert_uint_eq(store_digest(path), digest);
+}
+END_TEST
+
 Suite *bc_suite(void);
 Suite *bc_suite(void)
 {
@@ -361,6 +395,7 @@ Suite *bc_suite(void)
     store_add_test(t, test_put_struct_size);
     store_add_test(t, test_put_flags_and_expiry);
     store_add_test(t, test_flags_of_the_others);
+    store_add_test(t, test_result_without_its_size_is_refused_first);
     suite_add_tcase(s, t);
     return s;
 }

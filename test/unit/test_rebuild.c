@@ -1,8 +1,10 @@
 /* test_rebuild.c - bitcask_rebuild_hints: the hints that are missing, or all; what is damaged gives none and takes none away.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "test/support/store.h"
 
@@ -88,6 +90,30 @@ START_TEST(test_damaged_data_file)
     ck_assert_uint_eq(store_count(path, ".hint"), files - 1);
     ck_assert_uint_eq(store_count(path, ".tmp"), 0);
     ck_assert(store_nth(path, "0000000002.hint", 0) == NULL);
+}
+END_TEST
+
+/* What keeps hint files from being written is named, and is no damage of the store; how many did not come is told all the same.
+ */
+START_TEST(test_no_room_is_no_damage)
+{
+    const char *path = store_make_numbers(_i);
+    unsigned files = store_count(path, ".data");
+    remove_hints(path);
+    struct rlimit before, small;
+    ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 100;
+    ck_assert(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    bitcask_hint_result r = BITCASK_HINT_RESULT_INIT;
+    int result = rebuild(path, 0, &r);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    ck_assert_int_eq(result, BITCASK_NO_SPACE);
+    store_expect_failure(BITCASK_NO_SPACE, "0000000001.hint", "cannot write");
+    expect_result(&r, files, 0, files);
+    ck_assert_uint_eq(store_count(path, ".tmp"), 0);
+    store_check_numbers(path, 0, _i);
 }
 END_TEST
 
@@ -202,6 +228,7 @@ Suite *bc_suite(void)
     store_add_test(t, test_missing);
     store_add_test(t, test_all);
     store_add_test(t, test_damaged_data_file);
+    store_add_test(t, test_no_room_is_no_damage);
     store_add_test(t, test_refused);
     store_add_test(t, test_progress);
     store_add_test(t, test_cancel_stops_the_work);

@@ -635,6 +635,8 @@ static void *read_scene(void *arg)
         CHECK_SCENE(s, s->clears || (a >= before && b >= a && always >= b));
         before = a;
         look_at_snapshot(s);
+        /* Options change beside a refresh, which reads others of them. */
+        CHECK_SCENE(s, bitcask_set(s->reader, "frag_threshold", before % 2 == 0 ? "40" : "50") == BITCASK_OK);
         atomic_fetch_add(&s->reads, 1);
     }
     return NULL;

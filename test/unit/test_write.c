@@ -1,7 +1,9 @@
 /* test_write.c - put, delete, touch, sync and clear: conditions are decided in sequence order, whatever is refused writes
  * nothing, sequences only grow, deletes and clears stay, also over a reopen. Beside other threads: test_write_threads.c. */
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "test/support/store.h"
 
@@ -297,6 +299,41 @@ START_TEST(test_sync_modes)
 }
 END_TEST
 
+/* Until a full file has been sealed and has its hint, both the work of background threads. */
+static bool is_sealed_in_time(const char *path)
+{
+    for (unsigned i = 0; i < 1000; i++) {
+        if (store_count(path, ".hint") > 0)
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    return false;
+}
+
+/* A first write that cannot start the threads fails alone: the next one has them, all of them. */
+START_TEST(test_threads_that_could_not_start_start_with_a_later_write)
+{
+    const char *path = store_path();
+    bitcask_options o = store_options(_i);
+    bitcask *db = store_open(path, &o);
+    pthread_attr_t before, huge;
+    ck_assert_int_eq(pthread_getattr_default_np(&before), 0);
+    ck_assert_int_eq(pthread_attr_init(&huge), 0);
+    /* A stack of the size that no address space has. Where the C library refuses it as a default there is nothing to see. */
+    if (pthread_attr_setstacksize(&huge, (size_t)1 << 50) == 0 && pthread_setattr_default_np(&huge) == 0) {
+        ck_assert_int_eq(store_put(db, "a", "1"), BITCASK_NO_MEMORY);
+        ck_assert_int_eq(pthread_setattr_default_np(&before), 0);
+        store_expect(db, "a", NULL);
+    }
+    for (unsigned i = 0; i < 300; i++)
+        ck_assert_int_eq(store_put_number(db, i, 1, 1000), BITCASK_OK);
+    ck_assert(is_sealed_in_time(path));
+    store_close(db);
+    pthread_attr_destroy(&huge);
+    pthread_attr_destroy(&before);
+}
+END_TEST
+
 Suite *bc_suite(void);
 Suite *bc_suite(void)
 {
@@ -310,6 +347,7 @@ Suite *bc_suite(void)
     store_add_test(t, test_too_large_writes_nothing);
     store_add_test(t, test_clear);
     store_add_test(t, test_sync_modes);
+    store_add_test(t, test_threads_that_could_not_start_start_with_a_later_write);
     suite_add_tcase(s, t);
     return s;
 }
