@@ -238,11 +238,11 @@ static int place_by_write(struct bc_log *log, uint64_t offset, const struct bc_r
 
 int bc_log_check_fault(struct bc_log *log, const struct bc_file *f)
 {
-    unsigned pin = bc_pins_enter_background(log->files->pins);
     const struct bc_handle *h = bc_file_handle((struct bc_file *)(uintptr_t)f);
-    bool faulted = h != NULL && atomic_load(&h->fault) != 0;
-    bc_pins_leave(log->files->pins, pin);
-    if (!faulted)
+    /* Also in a smaller mapping that it had before. */
+    while (h != NULL && atomic_load(&h->fault) == 0)
+        h = h->older;
+    if (h == NULL)
         return BITCASK_OK;
     char name[BC_NAME_SIZE];
     bc_data_name(name, f->name.id);

@@ -115,8 +115,7 @@ static bool run_ahead_locked(struct bc_log *log)
     }
     from = BC_MAX(from, tail & ~4095ULL);
     uint64_t until = BC_MIN(allocated, tail + BC_MIN(flow, PREPARE_MAX));
-    /* A large record may map the file anew meanwhile: under a pin the old mapping stays. */
-    unsigned pin = bc_pins_enter_background(log->files->pins);
+    /* A large record may map the file anew meanwhile: the old mapping stays. */
     const struct bc_handle *h = bc_file_handle(f);
     char *map = h->map;
     bool prepared = false;
@@ -126,7 +125,6 @@ static bool run_ahead_locked(struct bc_log *log)
         until = BC_MIN(until, from + PREPARE_CHUNK) & ~4095ULL;
         prepared = io->populate(io->ctx, map + from, (size_t)(until - from)) == 0;
     }
-    bc_pins_leave(log->files->pins, pin);
     bc_log_lock(log);
     if (log->active == f) {
         log->allocated = BC_MAX(log->allocated, allocated);

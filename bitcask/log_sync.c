@@ -38,13 +38,10 @@ static void settle(const struct bc_log *log, const struct bc_handle *h, uint64_t
 static int sync_file(struct bc_log *log, struct bc_file *f, uint64_t end, uint64_t prepared)
 {
     const struct bc_io *io = log->dir->io;
-    /* A large record may map the active file anew meanwhile: under a pin the old mapping stays. */
-    unsigned pin = bc_pins_enter_background(log->files->pins);
+    /* A large record may map the active file anew meanwhile: the old mapping stays, and the descriptor is the same. */
     const struct bc_handle *h = bc_file_handle(f);
     settle(log, h, f->synced, end, prepared);
-    int fd = h->fd; /* the new one's, too */
-    bc_pins_leave(log->files->pins, pin);
-    int error = io->sync(io->ctx, fd);
+    int error = io->sync(io->ctx, h->fd);
     if (error != 0) {
         char name[BC_NAME_SIZE];
         bc_data_name(name, f->name.id);
@@ -108,12 +105,10 @@ static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durabl
             return result;
         active->synced = end;
         /* The mark's slots are written by the token's holder alone and never step back. */
-        unsigned pin = bc_pins_enter_background(log->files->pins);
         struct bc_handle *h = bc_file_handle(active);
         /* Background threads block the signal that a fault below the mapping raises. */
         bc_datafile_mark_store(log->dir, h->fd, h->guard != NULL ? NULL : h->map, active->name.nonce, ++active->mark_counter,
                                end);
-        bc_pins_leave(log->files->pins, pin);
     }
     bc_log_lock(log);
     if (log->active == active) {

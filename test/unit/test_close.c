@@ -364,10 +364,11 @@ START_TEST(test_a_sync_keeps_the_mapping_that_it_settles)
     ck_assert_ptr_nonnull(remapped.settled);
     ck_assert(!remapped.was_gone);
     ck_assert_int_eq(pthread_join(remapped.writer, NULL), 0);
-    ck_assert(remapped.gone);
+    ck_assert_ptr_nonnull(bc_file_handle(db->log.active)->older);
     remapped.db = NULL;
     ck_assert_int_eq(store_check_number(db, 1000, 1, 400000), 0);
     store_close(db);
+    ck_assert(remapped.gone);
 }
 END_TEST
 
