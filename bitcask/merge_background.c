@@ -22,12 +22,25 @@ static int64_t now_of(const struct bc_merger *m)
 
 /* ---- when ---- */
 
-/* Stores that are opened together look at different moments. */
+static uint64_t random_up_to(const struct bc_merger *m, uint64_t limit)
+{
+    uint64_t random = 0;
+    (void)m->dir->io->random(m->dir->io->ctx, &random, sizeof random);
+    return random % (limit + 1);
+}
+
+/* Stores that are opened together look at different moments: after half of the interval to all of it. */
 static int64_t first_look(const struct bc_merger *m, int64_t now)
 {
-    uint64_t half = atomic_load(&m->settings.check_interval_ms) / 2, random = 0;
-    (void)m->dir->io->random(m->dir->io->ctx, &random, sizeof random);
-    return now + (int64_t)(half + random % (half + 1));
+    uint64_t half = atomic_load(&m->settings.check_interval_ms) / 2;
+    return now + (int64_t)(half + random_up_to(m, half));
+}
+
+/* And do not come to look together: up to an eighth of the interval earlier. */
+static int64_t next_look(const struct bc_merger *m, int64_t now)
+{
+    uint64_t interval = atomic_load(&m->settings.check_interval_ms);
+    return now + (int64_t)(interval - random_up_to(m, interval / 8));
 }
 
 static bool in_window(const struct bc_merger *m)
@@ -284,7 +297,7 @@ bool bc_merge_background(struct bc_merger *m)
     if (now < m->earliest_ms && !(m->looks == 0 && bc_log_appended(m->log) > EARLY_BYTES))
         return false;
     m->looks++;
-    m->next_look_ms = now + (int64_t)atomic_load(&m->settings.check_interval_ms);
+    m->next_look_ms = next_look(m, now);
     bool again = look(m);
     m->earliest_ms = m->back_off_ms > 0 ? m->next_look_ms : again ? now : now_of(m) + LOOK_MS;
     return again;
