@@ -49,7 +49,7 @@ if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
     chmod 755 "$store"
     setpriv --reuid 65534 --regid 65534 --clear-groups "$BITCASK" repair "$store" >"$work/out" 2>"$work/err"
     finished $? 8 'repair without permission to write'
-    err_has '^bitcask repair: .*[Pp]ermission denied' 'says so'
+    err_has "^bitcask repair: $store/LOCK: .*[Pp]ermission denied" 'says so, and where'
     chmod 700 "$store"
 fi
 
