@@ -387,10 +387,9 @@ static void fix_data(struct file *f)
 static void fix_hint(struct file *f)
 {
     struct bc_hint_header h;
-    uint8_t *p = f->bytes;
     if (!room(f, BC_HINT_HEADER))
         return;
-    p = f->bytes;
+    uint8_t *p = f->bytes;
     bc_put_u32(p + BC_HINT_HEADER - 4, bc_crc32(0, p, BC_HINT_HEADER - 4));
     if (bc_hint_header_decode(&h, p) != BC_FORMAT_OK)
         return;
