@@ -76,6 +76,10 @@ int bc_backup_open_target(struct bc_backup *b)
         result = bc_directory_lock(&b->dir);
     if (result == BITCASK_OK)
         result = bc_manifest_read_backup(&b->dir, b->allocator, &b->before);
+    /* The name alone would not say which of the two directories is meant. */
+    if (result == BITCASK_CORRUPT)
+        return bc_fail(BITCASK_CORRUPT, 0, BC_MANIFEST_NAME, 0,
+                       "%s: its MANIFEST is damaged, so it takes no backup; nothing was changed; give another directory", path);
     if (result != BITCASK_NOT_FOUND)
         return result == BITCASK_OK ? check_before(b) : result;
     b->new_directory = true;

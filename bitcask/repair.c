@@ -230,7 +230,13 @@ static int plan_file(struct repair *p, const struct bc_file_report *r, struct pl
         return bc_fail(BITCASK_IO, 0, r->name, 0, "%s: cannot be read: nothing was changed", r->name);
     if (r->damaged || r->misnamed) {
         plan->fate = FATE_REPLACED;
-        return put_aside(p, r, true, true, r->there ? "it was damaged" : "it is not the file that belongs there");
+        int result = put_aside(p, r, true, true, r->there ? "it was damaged" : "it is not the file that belongs there");
+        /* Its own name may be taken by a copy of yet another one. */
+        char name[BC_NAME_SIZE];
+        bc_data_name(name, r->listed.name.id);
+        if (result == BITCASK_OK && r->misnamed && bc_directory_has(&p->dir, name))
+            result = bc_aside_add(&p->aside, name, false, "it is not the file that belongs there");
+        return result;
     }
     if (r->relist) {
         plan->fate = FATE_RELISTED;
@@ -275,6 +281,36 @@ static int plan_tails(struct repair *p)
     return result;
 }
 
+/* The first number that is free for what the repair writes. */
+static uint64_t first_output(const struct repair *p)
+{
+    return BC_MAX(p->manifest.next_id, p->names.highest + 1);
+}
+
+static int take_hint_of_output(enum bc_name_kind kind, uint64_t id, const char *name, void *arg)
+{
+    struct repair *p = arg;
+    if (kind != BC_NAME_HINT || id < first_output(p) || id - first_output(p) >= p->replaced)
+        return BITCASK_OK;
+    return bc_aside_add(&p->aside, name, false, "it has the number of a file that the repair writes");
+}
+
+/* Hint files that nothing has looked at, and that would count after the repair: of a file that was open, and is sealed by it;
+ * of a file that it writes. */
+static int plan_unread_hints(struct repair *p)
+{
+    if (!p->needed)
+        return BITCASK_OK;
+    int result = bc_directory_each(&p->dir, take_hint_of_output, p);
+    for (size_t i = 0; i < p->check.count && result == BITCASK_OK; i++) {
+        char name[BC_NAME_SIZE];
+        bc_hint_name(name, p->check.reports[i].listed.name.id);
+        if (p->check.reports[i].listed.state == BC_MANIFEST_OPEN && bc_directory_has(&p->dir, name))
+            result = bc_aside_add(&p->aside, name, false, "its data file was not closed");
+    }
+    return result;
+}
+
 static int make_plan(struct repair *p)
 {
     p->plans = bc_alloc_zero(p->allocator, p->check.count + 1, sizeof *p->plans);
@@ -287,6 +323,8 @@ static int make_plan(struct repair *p)
         result = plan_tails(p);
     for (size_t i = 0; i < p->check.count; i++)
         p->replaced += p->plans[i].fate == FATE_REPLACED;
+    if (result == BITCASK_OK)
+        result = plan_unread_hints(p);
     return result;
 }
 
@@ -404,7 +442,7 @@ static int commit(struct repair *p, uint64_t next_id)
 static int carry_out(struct repair *p)
 {
     const struct bc_io *io = p->dir.io;
-    uint64_t next_id = BC_MAX(p->manifest.next_id, p->names.highest + 1);
+    uint64_t next_id = first_output(p);
     int result = salvage_all(p, &next_id);
     int error = result == BITCASK_OK ? io->dir_sync(io->ctx, p->dir.fd) : 0;
     if (error != 0)

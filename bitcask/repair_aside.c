@@ -66,6 +66,11 @@ static int link_one(const struct bc_aside *l, int lost, struct bc_aside_file *f,
     /* A directory cannot get a second name; what was never there needs none. Nobody removes either. */
     if (error == ENOENT || error == EISDIR || (error == EPERM && !bc_directory_has(l->dir, f->name)))
         return BITCASK_OK;
+    if (error == EPERM)
+        return bc_fail_io(
+            error, f->name,
+            "cannot be given a second name in lost+found: it is a directory, or the file system has no hard links; "
+            "move it out of the store by hand and repair again; nothing was changed");
     return error == 0 ? BITCASK_OK : bc_fail_io(error, f->name, "cannot be given a second name in lost+found");
 }
 

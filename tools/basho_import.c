@@ -137,7 +137,7 @@ static int on_damage(const struct basho_damage *damage, void *ctx)
 static int on_progress(uint64_t offset, void *ctx)
 {
     struct basho_import *import = ctx;
-    if (progress_show("import", import->done + offset, import->total, NULL) == 0)
+    if (progress_show_bytes("import", import->done + offset, import->total, NULL) == 0)
         return 0;
     cli_say(CLI_ERROR, "interrupted");
     return STOP;

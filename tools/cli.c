@@ -69,6 +69,17 @@ int cli_usage(const char *format, ...)
     return CLI_USAGE;
 }
 
+int cli_failed(int code, const char *dir)
+{
+    const bitcask_error *e = bitcask_last_error();
+    size_t named = strlen(e->file);
+    bool bare = named != 0 && strchr(e->file, '/') == NULL && strcmp(e->file, dir) != 0 &&
+                strncmp(e->message, e->file, named) == 0 && e->message[named] == ':';
+    if (e->result == BITCASK_LOCKED)
+        return cli_say(code, "%s; to find it: fuser -v %s/LOCK", e->message, dir);
+    return bare ? cli_say(code, "%s/%s", dir, e->message) : cli_say(code, "%s", e->message);
+}
+
 int cli_result(int result)
 {
     switch (result) {
@@ -186,7 +197,7 @@ int cli_open(const char *dir, uint32_t flags, bitcask **ret_db)
     }
     if (result == BITCASK_OK)
         return CLI_OK;
-    return result == BITCASK_INVALID ? cli_result(result) : cli_say(CLI_ERROR, "%s", bitcask_last_error()->message);
+    return result == BITCASK_INVALID ? cli_result(result) : cli_failed(CLI_ERROR, dir);
 }
 
 int cli_close(bitcask *db, int code)

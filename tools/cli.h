@@ -46,6 +46,10 @@ int cli_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The exit code of a result; what bitcask_last_error() has to say goes to stderr (a mere "no" not with -q). */
 int cli_result(int result);
 
+/* Says what bitcask_last_error() has to say of the store in dir, and where: the library names a file of a store without its
+ * directory. Who is locked out hears how to find the other one. Returns code. */
+int cli_failed(int code, const char *dir);
+
 /* getopt_long() for a command: options stand before the first argument; -h, -q, -o and -v are dealt with. Returns the option,
  * -1 at the end, '?' after a usage error was reported, 'h' after the help was printed. Both lists are without these four. */
 int cli_option(int argc, char **argv, const char *short_options, const struct option *long_options,

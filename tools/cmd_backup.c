@@ -34,7 +34,7 @@ static int run_backup(bitcask *db, const char *to, uint32_t flags, bool json, co
     bitcask_backup_options options = BITCASK_BACKUP_OPTIONS_INIT;
     bitcask_backup_result done = BITCASK_BACKUP_RESULT_INIT;
     options.flags = flags;
-    options.progress = progress_show;
+    options.progress = progress_show_bytes;
     options.result = &done;
     int result = bitcask_backup(db, to, &options);
     erase_bar();
@@ -53,20 +53,20 @@ static int backup(const char *from, const char *to, uint32_t flags, bool json)
     int code = cli_open(from, BITCASK_OPEN_READ_ONLY | BITCASK_OPEN_NO_CREATE, &db);
     if (code != CLI_OK)
         return code;
-    code = run_backup(db, to, flags, json, "an earlier backup is valid, and the next run completes this one");
+    code = run_backup(db, to, flags, json,
+                      "an earlier backup there is valid, this one is not complete; the next run completes it");
     return cli_close(db, code);
 }
 
 /* ---- restore ---- */
 
-/* A bitcask_finding_fn: what is damaged, on standard error. */
+/* A bitcask_finding_fn: what is damaged, on standard error. ctx is the directory's name. */
 static int report(const bitcask_finding *finding, void *ctx)
 {
-    (void)ctx;
     if (finding->severity != BITCASK_FINDING_ERROR)
         return 0;
     erase_bar();
-    cli_say(CLI_ERROR, "%s:%" PRIu64 ": %s", finding->file, finding->offset, finding->message);
+    cli_say(CLI_ERROR, "%s/%s:%" PRIu64 ": %s", (const char *)ctx, finding->file, finding->offset, finding->message);
     return 0;
 }
 
@@ -76,7 +76,8 @@ static int check_all(const char *from)
     bitcask_verify_options options = BITCASK_VERIFY_OPTIONS_INIT;
     bitcask_verify_result found = BITCASK_VERIFY_RESULT_INIT;
     options.finding = report;
-    options.progress = progress_show;
+    options.finding_ctx = (void *)from;
+    options.progress = progress_show_bytes;
     int result = bitcask_verify(from, &options, &found);
     erase_bar();
     if (result == BITCASK_CANCELLED)
@@ -84,7 +85,7 @@ static int check_all(const char *from)
     if (result == BITCASK_CORRUPT && found.errors > 0)
         return cli_say(CLI_ERROR, "%s is damaged; nothing was written; repair a copy of it first", from);
     /* Damaged hints and the like cost nothing: what comes of it is whole. */
-    return result == BITCASK_OK || result == BITCASK_CORRUPT ? CLI_OK : cli_say(CLI_ERROR, "%s", bitcask_last_error()->message);
+    return result == BITCASK_OK || result == BITCASK_CORRUPT ? CLI_OK : cli_failed(CLI_ERROR, from);
 }
 
 static int restore(const char *from, const char *to, bool json)

@@ -33,7 +33,7 @@ static int rebuild(const char *dir, bool all, bool json)
         return CLI_OK;
     if (result == BITCASK_CANCELLED)
         return cli_say(CLI_ERROR, "interrupted after %" PRIu64 " hint files; the store is valid", done.built);
-    return cli_say(CLI_ERROR, "%s", bitcask_last_error()->message);
+    return cli_failed(CLI_ERROR, dir);
 }
 
 static int run(int argc, char **argv)

@@ -156,7 +156,7 @@ static int report(const struct request *r, const bitcask_merge_result *done, int
         return CLI_OK;
     if (result == BITCASK_CANCELLED)
         return cli_say(CLI_ERROR, "interrupted after %" PRIu64 " data files; the store is valid", done->files_in);
-    return cli_say(CLI_ERROR, "%s", bitcask_last_error()->message);
+    return cli_failed(CLI_ERROR, r->dir);
 }
 
 /* The background merge and the eviction stay away: nothing is done but what was asked for. */

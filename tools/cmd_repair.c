@@ -5,13 +5,13 @@
 
 static int repair(const char *dir, bool dry_run, bool json)
 {
-    struct findings findings = {.json = json, .color = !json && terminal_color()};
+    struct findings findings = {.dir = dir, .json = json, .color = !json && terminal_color()};
     bitcask_repair_options options = BITCASK_REPAIR_OPTIONS_INIT;
     bitcask_verify_result done = BITCASK_VERIFY_RESULT_INIT;
     options.flags = dry_run ? BITCASK_REPAIR_DRY_RUN : 0;
     options.finding = findings_print;
     options.finding_ctx = &findings;
-    options.progress = progress_show;
+    options.progress = progress_show_bytes;
     progress_catch_signals();
     int result = bitcask_repair(dir, &options, &done);
     return findings_end(&findings, result, &done, true, dry_run);
@@ -49,7 +49,8 @@ const struct cli_command cli_repair = {
         "the key is deleted, so that no older version of it returns, and a line says so; where it is not known, older "
         "versions\n"
         "may return, and a line says where. A lost MANIFEST is made again from the data files. No program may have the store\n"
-        "open for writing. An interrupt, a crash or a full disk leaves a store that can be repaired again.\n"
+        "open for writing. An interrupt, a crash or a full disk leaves a store that can be repaired again. On a terminal a\n"
+        "bar shows how far it is.\n"
         "\n"
         "  -n, --dry-run        change nothing, say what would be done\n"
         "      --json           a JSON object a line, the last one with the figures\n"

@@ -5,13 +5,13 @@
 
 static int verify(const char *dir, bool recount, bool json)
 {
-    struct findings findings = {.json = json, .color = !json && terminal_color()};
+    struct findings findings = {.dir = dir, .json = json, .color = !json && terminal_color()};
     bitcask_verify_options options = BITCASK_VERIFY_OPTIONS_INIT;
     bitcask_verify_result done = BITCASK_VERIFY_RESULT_INIT;
     options.flags = recount ? BITCASK_VERIFY_RECOUNT : 0;
     options.finding = findings_print;
     options.finding_ctx = &findings;
-    options.progress = progress_show;
+    options.progress = progress_show_bytes;
     progress_catch_signals();
     int result = bitcask_verify(dir, &options, &done);
     return findings_end(&findings, result, &done, false, false);
@@ -48,7 +48,7 @@ const struct cli_command cli_verify = {
         "sequences, batches, links, headers, hint files against their data files, the MANIFEST against all of them. Errors "
         "are\n"
         "damage; warnings are damage that costs nothing now, as that of a hint file; notes are none. Writes nothing, takes no\n"
-        "lock, and works beside a program that has the store open for writing.\n"
+        "lock, and works beside a program that has the store open for writing. On a terminal a bar shows how far it is.\n"
         "\n"
         "      --recount        also count keys, live and dead bytes: takes memory for every key\n"
         "      --json           a JSON object a line, the last one with the figures\n"

@@ -131,6 +131,6 @@ int findings_end(const struct findings *f, int result, const bitcask_verify_resu
     if (result == BITCASK_CANCELLED)
         cli_say(code, "interrupted; %s", repair ? "nothing was changed" : "the rest was not looked at");
     else if (code & FSCK_FAILED)
-        cli_say(code, "%s", bitcask_last_error()->message);
+        cli_failed(code, f->dir);
     return cli_flush() == CLI_OK ? code : FSCK_FAILED;
 }

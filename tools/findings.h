@@ -14,6 +14,7 @@ enum {
 };
 
 struct findings {
+    const char *dir; /* for messages */
     bool json;
     bool color;
 };

@@ -54,7 +54,7 @@ bool input_fill(struct input *input)
     if (input->ended)
         return false;
     input->at = input->end = 0;
-    progress_show("load", input->read, input->total, NULL);
+    progress_show_bytes("load", input->read, input->total, NULL);
     if (wait_for_input(input)) {
         ssize_t got = read(STDIN_FILENO, input->data, PIECE);
         if (got > 0) {

@@ -13,6 +13,7 @@
 
 #define REDRAW_MS 100
 #define BAR_WIDTH 30
+#define BYTES_BAR_WIDTH 16 /* more stands behind that one, and all of it fits into 80 columns */
 
 static volatile sig_atomic_t interrupted;
 
@@ -87,21 +88,33 @@ static void format_count(char *text, size_t size, uint64_t count, bool bytes)
         snprintf(text, size, "%ju", (uintmax_t)count);
 }
 
+/* Nothing at first, when it would say nothing. */
+static void format_speed(char *text, size_t size, uint64_t done, int64_t elapsed_ms)
+{
+    *text = '\0';
+    if (elapsed_ms >= REDRAW_MS)
+        snprintf(text, size, "  %s/s", size_text((uint64_t)((double)done * 1000 / (double)elapsed_ms)));
+}
+
 static void draw(const char *phase, uint64_t done, uint64_t total, bool bytes, int64_t elapsed_ms)
 {
-    char line[200], eta[48], filled[BAR_WIDTH + 1], done_text[24], total_text[24];
+    char line[200], eta[48], speed[32] = "", filled[BAR_WIDTH + 1], done_text[24], total_text[24];
+    int width = bytes ? BYTES_BAR_WIDTH : BAR_WIDTH;
     format_count(done_text, sizeof done_text, done, bytes);
     format_count(total_text, sizeof total_text, total, bytes);
+    if (bytes)
+        format_speed(speed, sizeof speed, done, elapsed_ms);
     if (total == 0) {
-        snprintf(line, sizeof line, "%s  %s", phase, done_text);
+        snprintf(line, sizeof line, "%s  %s%s", phase, done_text, speed);
     } else {
         double part = done < total ? (double)done / (double)total : 1;
-        int cells = (int)(part * BAR_WIDTH);
-        memset(filled, '.', BAR_WIDTH);
+        int cells = (int)(part * width);
+        memset(filled, '.', (size_t)width);
         memset(filled, '#', (size_t)cells);
-        filled[BAR_WIDTH] = '\0';
+        filled[width] = '\0';
         format_eta(eta, sizeof eta, done, total, elapsed_ms);
-        snprintf(line, sizeof line, "%s  [%s]  %s/%s  %d %%%s", phase, filled, done_text, total_text, (int)(part * 100), eta);
+        snprintf(line, sizeof line, "%s  [%s]  %s/%s  %d %%%s%s", phase, filled, done_text, total_text, (int)(part * 100),
+                 speed, eta);
     }
     fprintf(stderr, "\r\033[K%.*s", columns() - 1, line);
     fflush(stderr);

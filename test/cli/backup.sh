@@ -77,10 +77,21 @@ runs 0 'count' count "$work/copy"
 out_is '100
 ' 'the backup shows the moment before'
 
+mkdir "$work/random"
+head -c 9000 /dev/urandom >"$work/random/MANIFEST"
+runs 3 'backup into a directory of random bytes' backup "$store" "$work/random"
+err_has "^bitcask backup: $work/random: its MANIFEST is damaged.*nothing was changed" 'says which of the two directories is meant'
+runs 3 'backup of a directory of random bytes' backup "$work/random" "$work/never"
+err_has "^bitcask backup: $work/random/MANIFEST: damaged" 'says so, too'
+runs 3 'restore of a directory of random bytes' restore "$work/random" "$work/never"
+err_has "^bitcask restore: $work/random/MANIFEST:0: damaged" 'names it'
+[ ! -e "$work/never" ]
+ok $? 'and nothing was made'
+
 # A bar, and an interrupt.
 python3 "$(dirname "$0")/tty.py" '' "$BITCASK" backup --no-link "$work/other" "$work/bar" >"$work/out" 2>"$work/err"
 finished $? 0 'backup on a terminal'
-out_has 'backup  \[[#.]*\]' 'shows a bar'
+out_has 'backup  \[[#.]*\]  [0-9.]* [KMG]*i*B/[0-9.]* [KMG]*i*B  [0-9]* %' 'shows a bar, with bytes'
 tr '\r' '\n' <"$work/out" | grep -q "^$(printf '\033')\[Kdata files"
 ok $? 'then figures, on a line that was erased'
 python3 - "$BITCASK" "$work/other" "$work/cut" >"$work/out" 2>"$work/err" <<'END'

@@ -63,6 +63,16 @@ for command in get put delete; do
 done
 echo text | cmp -s - "$work/file"
 ok $? 'the file is as it was'
+mkdir "$work/random"
+head -c 9000 /dev/urandom >"$work/random/MANIFEST"
+for call in get put delete list count stat hint merge dump 'clear --yes' 'backup' 'load'; do
+    case $call in get | put | delete) argument=key ;; backup) argument=$work/never ;; *) argument= ;; esac
+    # shellcheck disable=SC2086
+    feeds /dev/null 3 "$call of random bytes" $call "$work/random" $argument
+    [ "$call" = load ] || err_has "^bitcask ${call% *}: $work/random/MANIFEST: damaged" 'says in which directory'
+done
+[ ! -e "$work/never" ] && [ "$(find "$work/random" -type f ! -name LOCK)" = "$work/random/MANIFEST" ]
+ok $? 'nothing was made'
 runs 3 'selftest of what is not there' selftest "$work/none"
 err_has 'none: No such file' 'names it'
 runs 3 'selftest of an empty tree' selftest "$work/empty"

@@ -372,6 +372,6 @@ nothing 'and nothing is made of it'
 
 python3 "$here/tty.py" '' "$BITCASK" import-basho big dst >"$work/out" 2>"$work/err"
 finished $? 0 'on a terminal'
-out_has 'import  \[[#.]*\]  [0-9]*/[0-9]*  [0-9]* %' 'shows a bar'
+out_has 'import  \[[#.]*\]  [0-9.]* [KMG]*i*B/[0-9.]* [KMG]*i*B  [0-9]* %' 'shows a bar, with bytes'
 
 done_testing

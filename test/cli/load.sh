@@ -126,7 +126,7 @@ err_has '^bitcask load: stdin: ' 'says so'
 finished $? 3 'a closed stdin'
 python3 "$here/tty.py" '' sh -c '"$1" load "$2" <"$3"' _ "$BITCASK" "$store" "$work/all.jsonl" >"$work/out" 2>"$work/err"
 finished $? 0 'load on a terminal'
-out_has 'load  \[[#.]*\]' 'shows a bar'
+out_has 'load  \[[#.]*\]  [0-9.]* [KMG]*i*B/[0-9.]* [KMG]*i*B  [0-9]* %' 'shows a bar, with bytes'
 
 # The input rests, and a signal comes.
 mkfifo "$work/pipe"

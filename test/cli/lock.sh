@@ -22,6 +22,7 @@ hold
 ok $? 'a put that waits'
 runs 3 'put while another put holds the store' put "$store" key other
 err_has '^bitcask put: .' 'says why'
+err_has "fuser -v $store/LOCK" 'and how to find who it is'
 runs 3 'delete while a put holds the store' delete "$store" key
 for call in 'touch --persist' 'clear --yes' hint merge load; do
     # shellcheck disable=SC2046,SC2086

@@ -136,6 +136,13 @@ cp -r "$work/origin" "$store"
 python3 "$(dirname "$0")/tty.py" '' "$BITCASK" merge -q "$store" >"$work/out" 2>"$work/err"
 out_is '' 'no bar with -q'
 
+rm -rf "$store"
+cp -r "$work/origin" "$store"
+python3 "$(dirname "$0")/tty.py" '' "$BITCASK" merge -o max_file_size=1m --rate-limit 10m "$store" >"$work/out" 2>"$work/err"
+out_has 'merge  \[[#.]*\]  .* %  [0-9.]* [KM]*i*B/s  ETA [0-9]*:[0-9]*' 'a bar that lasts shows the speed and the time left'
+[ "$(tr '\r' '\n' <"$work/out" | awk '{ if (length($0) > n) n = length($0) } END { print n }')" -le 84 ]
+ok $? 'in one line'
+
 # So slow that the signal comes in the middle.
 for signal in INT TERM HUP; do
     rm -rf "$store"

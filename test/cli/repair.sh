@@ -49,7 +49,7 @@ if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
     chmod 755 "$store"
     setpriv --reuid 65534 --regid 65534 --clear-groups "$BITCASK" repair "$store" >"$work/out" 2>"$work/err"
     finished $? 8 'repair without permission to write'
-    err_has '^bitcask repair: .*[Pp]ermission denied' 'says so'
+    err_has "^bitcask repair: $store/LOCK: .*[Pp]ermission denied" 'says so, and where'
     chmod 700 "$store"
 fi
 
@@ -89,6 +89,18 @@ runs 0 'count after it' count "$store"
 out_is '30
 ' 'all are there'
 runs 0 'verify after it' verify "$store"
+
+# A directory instead of a data file cannot get a second name: the operator is told what to do.
+rm -rf "$store"
+cp -r "$work/whole" "$store"
+rm "$file"
+mkdir "$file"
+runs 12 'repair with a directory in the place of a data file' repair "$store"
+err_has "^bitcask repair: $file: .*it is a directory.*move it out of the store by hand and repair again; nothing was changed" \
+    'says what to do'
+rmdir "$file"
+runs 1 'repair after that' repair -q "$store"
+runs 0 'verify after it' verify -q "$store"
 
 # An interrupted run: killed at some point, then run again.
 for delay in 0.001 0.002 0.004 0.008; do

@@ -63,7 +63,7 @@ runs 4 'verify --color always' verify --color always "$store"
 out_has "$(printf '\033')\[31merror" 'colours the word'
 NO_COLOR=1 python3 "$(dirname "$0")/tty.py" '' "$BITCASK" verify "$store" >"$work/out" 2>"$work/err"
 finished $? 4 'verify on a terminal'
-out_has 'verify  \[[#.]*\]' 'shows a bar'
+out_has 'verify  \[[#.]*\]  [0-9.]* [KM]*i*B/[0-9.]* KiB  [0-9]* %' 'shows a bar, with bytes'
 ! grep -q "$(printf '\033')\[3" "$work/out"
 ok $? 'no colour with NO_COLOR'
 

@@ -79,6 +79,9 @@ def check_commands():
     ok(len(commands) >= 12 and commands == explained, "bitcask(1) explains every command", sorted(commands ^ explained))
     ok(commands <= shown, "and shows how to call it", sorted(commands - shown))
     options = set(re.findall(r'^ *"(?:  -\w, |      )(--[a-z-]+)', sources, re.MULTILINE))
+    shown = read("README.md").split("## The command-line tool")[1].split("\n## ")[0]
+    absent = [command for command in sorted(commands - {"help"}) if not re.search(rf"\bbitcask {command}\b|`{command}`", shown)]
+    ok(not absent, "README.md names every command", absent)
     missing = [option for option in sorted(options) if f"*{option}*" not in text]
     ok(len(options) >= 15 and not missing, "and every option", missing)
 

@@ -750,6 +750,53 @@ START_TEST(test_stale_hint)
 }
 END_TEST
 
+/* Its bytes stand under another file's name, and under its own a copy of a third: the copy may not stay in the way. */
+START_TEST(test_names_taken_by_others)
+{
+    const char *path = store_make_numbers(_i);
+    const char *other = store_nth(path, ".data", 1), *third = store_nth(path, ".data", 2);
+    store_copy_file(store_file(path, first), store_file(path, other));
+    store_copy_file(store_file(path, third), store_file(path, first));
+    struct found_list l;
+    ck_assert_int_eq(found_verify(path, 0, &l), BITCASK_CORRUPT);
+    found_free(&l);
+    ck_assert_int_eq(found_repair(path, 0, &l), BITCASK_OK);
+    found_free(&l);
+    ck_assert_int_eq(access(store_file(path, store_file("lost+found", first)), F_OK), 0);
+    ck_assert_int_eq(access(store_file(path, store_file("lost+found", other)), F_OK), 0);
+    expect_clean("names taken by others", path);
+    bitcask_options o = store_options(_i);
+    bitcask *db = store_open(path, &o);
+    ck_assert_int_eq(store_check_number(db, 0, 1, STORE_NUMBER_SIZE), 0);
+    ck_assert_int_eq(store_check_number(db, STORE_NUMBERS - 1, 1, STORE_NUMBER_SIZE), 0);
+    store_close(db);
+}
+END_TEST
+
+/* Hint files that nothing reads, until the repair makes their data files: it does not leave them there. */
+START_TEST(test_hints_that_would_count)
+{
+    for (unsigned round = 0; round < 2; round++) {
+        const char *path = round == 0 ? store_make_numbers(_i) : make_killed(_i, 0, 100);
+        if (round == 0)
+            damage_value(path);
+        else
+            damage_manifest_copy(path);
+        for (unsigned id = 1; id < 20; id++) {
+            char name[32];
+            snprintf(name, sizeof name, "%010u.hint", id);
+            if (access(store_file(path, name), F_OK) != 0)
+                store_write_file(store_file(path, name), "no hint file", 12);
+        }
+        struct found_list l;
+        ck_assert_int_eq(found_repair(path, 0, &l), BITCASK_OK);
+        ck_assert_uint_ge(l.result.repaired, 1);
+        found_free(&l);
+        expect_clean("hints that would count", path);
+    }
+}
+END_TEST
+
 /* ---- bad input ---- */
 
 static int stop_at_once(const bitcask_finding *finding, void *ctx)
@@ -911,6 +958,8 @@ Suite *bc_suite(void)
     store_add_test(t, test_damaged_batch);
     store_add_test(t, test_leftovers);
     store_add_test(t, test_stale_hint);
+    store_add_test(t, test_names_taken_by_others);
+    store_add_test(t, test_hints_that_would_count);
     suite_add_tcase(s, t);
     t = store_tcase("bad input");
     store_add_test(t, test_bad_arguments);
