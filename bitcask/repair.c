@@ -6,12 +6,9 @@
 #include <string.h>
 
 #include "bitcask/error.h"
-#include "bitcask/repair_aside.h"
+#include "bitcask/repair_internal.h"
 #include "bitcask/repair_manifest.h"
 #include "bitcask/repair_salvage.h"
-#include "bitcask/verify.h"
-#include "bitcask/verify_names.h"
-#include "bitcask/verify_store.h"
 
 void bitcask_repair_options_init(bitcask_repair_options *options, size_t size)
 {
@@ -19,36 +16,7 @@ void bitcask_repair_options_init(bitcask_repair_options *options, size_t size)
     options->struct_size = size;
 }
 
-/* What becomes of a listed file. */
-enum fate { FATE_KEPT, FATE_RELISTED, FATE_DROPPED, FATE_REPLACED };
-
-struct plan {
-    enum fate fate;
-    uint64_t end;
-    struct bc_manifest_file made; /* what replaces it; name.id 0: nothing was left of it */
-};
-
-struct repair {
-    const struct bc_environment *environment;
-    struct bc_directory dir;
-    const bitcask_allocator *allocator;
-    const bitcask_repair_options *options;
-    bool dry_run;
-    struct bc_manifest manifest; /* the one to be repaired: read, or made from the headers */
-    int damaged_copies;
-    bool rebuilt;
-    struct bc_names names;
-    struct bc_aside aside;
-    struct bc_findings done; /* what was done */
-    struct bc_store_check check;
-    struct plan *plans; /* per report */
-    size_t replaced;
-    bool needed;
-    struct bc_verify_sink sink;
-    bitcask_verify_result result;
-};
-
-static int deliver(struct repair *p, struct bc_findings *l)
+int bc_repair_deliver(struct bc_repair *p, struct bc_findings *l)
 {
     int result = bc_sink_deliver(&p->sink, l);
     bc_findings_free(l);
@@ -66,7 +34,7 @@ static int has_data(enum bc_name_kind kind, uint64_t id, const char *name, void 
 }
 
 /* From the headers; what is listed now (old, or NULL) helps where it can. */
-static int rebuild(struct repair *p, const struct bc_manifest *old, struct bc_findings *l)
+static int rebuild(struct bc_repair *p, const struct bc_manifest *old, struct bc_findings *l)
 {
     struct bc_rebuilt r;
     int result = bc_repair_rebuild(&p->dir, p->allocator, old, !p->dry_run, l, &r);
@@ -84,7 +52,7 @@ static int rebuild(struct repair *p, const struct bc_manifest *old, struct bc_fi
     return result;
 }
 
-static int rebuild_lost(struct repair *p, struct bc_findings *l)
+static int rebuild_lost(struct bc_repair *p, struct bc_findings *l)
 {
     bool there = bc_directory_has(&p->dir, BC_MANIFEST_NAME);
     bc_verify_say_manifest(l, BITCASK_FINDING_ERROR, BITCASK_FINDING_MANIFEST,
@@ -93,7 +61,7 @@ static int rebuild_lost(struct repair *p, struct bc_findings *l)
 }
 
 /* The last log files as a killed process left them, before anything relies on what they hold: as recovery does. */
-static int settle_open_files(struct repair *p)
+static int settle_open_files(struct bc_repair *p)
 {
     const struct bc_io *io = p->dir.io;
     for (size_t i = 0; i < p->manifest.count; i++) {
@@ -113,7 +81,7 @@ static int settle_open_files(struct repair *p)
     return BITCASK_OK;
 }
 
-static int judge_names(struct repair *p, struct bc_findings *l, bool *ret_older)
+static int judge_names(struct bc_repair *p, struct bc_findings *l, bool *ret_older)
 {
     *ret_older = false;
     bc_names_free(&p->names);
@@ -128,7 +96,7 @@ static int judge_names(struct repair *p, struct bc_findings *l, bool *ret_older)
     return result;
 }
 
-static int read_manifest(struct repair *p)
+static int read_manifest(struct bc_repair *p)
 {
     struct bc_findings l;
     bool older = false;
@@ -151,14 +119,14 @@ static int read_manifest(struct repair *p)
     if (result == BITCASK_OK && !p->rebuilt && !p->dry_run)
         result = settle_open_files(p);
     if (result == BITCASK_OK)
-        result = deliver(p, &l);
+        result = bc_repair_deliver(p, &l);
     bc_findings_free(&l);
     return result;
 }
 
 /* ---- the check ---- */
 
-static int check_once(struct repair *p)
+static int check_once(struct bc_repair *p)
 {
     struct bc_store_check *c = &p->check;
     int result = bc_store_check_init(c, &p->dir, p->allocator, &p->manifest, NULL, NULL);
@@ -181,7 +149,7 @@ static bool proves_older(const struct bc_file_report *r)
 }
 
 /* A file may show that the MANIFEST is older than it is: then it is rebuilt, and everything checked again by the new one. */
-static int check_all(struct repair *p)
+static int check_all(struct bc_repair *p)
 {
     int result = check_once(p);
     bool older = false;
@@ -197,7 +165,7 @@ static int check_all(struct repair *p)
     result = rebuild(p, &old, &l);
     bc_manifest_free(p->allocator, &old);
     if (result == BITCASK_OK)
-        result = deliver(p, &l);
+        result = bc_repair_deliver(p, &l);
     bc_findings_free(&l);
     if (result == BITCASK_OK) {
         p->result.files = p->result.hints = p->result.bytes = p->result.records = 0;
@@ -208,131 +176,11 @@ static int check_all(struct repair *p)
     return result;
 }
 
-/* ---- the plan ---- */
-
-static int put_aside(struct repair *p, const struct bc_file_report *r, bool data, bool hint, const char *why)
-{
-    char name[BC_NAME_SIZE];
-    int result = BITCASK_OK;
-    p->needed = true;
-    if (data)
-        result = bc_aside_add(&p->aside, r->name, false, why);
-    bc_hint_name(name, r->listed.name.id);
-    if (result == BITCASK_OK && hint && bc_directory_has(&p->dir, name))
-        result = bc_aside_add(&p->aside, name, false, data ? "its data file was damaged" : "it was damaged, or not true");
-    return result;
-}
-
-static int plan_file(struct repair *p, const struct bc_file_report *r, struct plan *plan)
-{
-    plan->end = r->listed.state == BC_MANIFEST_OPEN ? r->walk.end : r->listed.end;
-    if (r->incomplete && !r->there)
-        return bc_fail(BITCASK_IO, 0, r->name, 0, "%s: cannot be read: nothing was changed", r->name);
-    if (r->damaged || r->misnamed) {
-        plan->fate = FATE_REPLACED;
-        int result = put_aside(p, r, true, true, r->there ? "it was damaged" : "it is not the file that belongs there");
-        /* Its own name may be taken by a copy of yet another one. */
-        char name[BC_NAME_SIZE];
-        bc_data_name(name, r->listed.name.id);
-        if (result == BITCASK_OK && r->misnamed && bc_directory_has(&p->dir, name))
-            result = bc_aside_add(&p->aside, name, false, "it is not the file that belongs there");
-        return result;
-    }
-    if (r->relist) {
-        plan->fate = FATE_RELISTED;
-        p->needed = true;
-    }
-    return r->bad_hint ? put_aside(p, r, false, true, NULL) : BITCASK_OK;
-}
-
-/* Two open files: what recovery would decide. */
-static int plan_tails(struct repair *p)
-{
-    size_t open[2] = {0, 0}, count = 0;
-    for (size_t i = 0; i < p->check.count; i++)
-        if (p->check.reports[i].listed.state == BC_MANIFEST_OPEN && count < 2)
-            open[count++] = i;
-    if (count < 2)
-        return BITCASK_OK;
-    struct bc_file_report *first = &p->check.reports[open[0]], *second = &p->check.reports[open[1]];
-    if (!first->there || !second->there)
-        return BITCASK_OK;
-    bool is_void;
-    struct bc_findings news;
-    bc_findings_init(&news, p->allocator);
-    bc_store_check_tails(first, second, &news, &is_void, &p->plans[open[0]].end);
-    int result = deliver(p, &news);
-    for (size_t i = 0; i < 2 && result == BITCASK_OK; i++) {
-        struct plan *plan = &p->plans[open[i]];
-        uint64_t end = plan->end;
-        if (p->check.reports[open[i]].damaged)
-            result = plan_file(p, &p->check.reports[open[i]], plan);
-        plan->end = end;
-    }
-    /* What the first one may have behind the end that its successor knows never counted. */
-    if (p->plans[open[0]].end < first->walk.end && p->needed && result == BITCASK_OK) {
-        p->plans[open[0]].fate = FATE_REPLACED;
-        result = put_aside(p, first, true, true, "it goes on behind the end that the next file knows");
-    }
-    if (is_void && p->needed && result == BITCASK_OK) {
-        p->plans[open[1]].fate = FATE_DROPPED;
-        result = put_aside(p, second, true, false, "the log file before it was cut, so it never counted");
-    }
-    return result;
-}
-
-/* The first number that is free for what the repair writes. */
-static uint64_t first_output(const struct repair *p)
-{
-    return BC_MAX(p->manifest.next_id, p->names.highest + 1);
-}
-
-static int take_hint_of_output(enum bc_name_kind kind, uint64_t id, const char *name, void *arg)
-{
-    struct repair *p = arg;
-    if (kind != BC_NAME_HINT || id < first_output(p) || id - first_output(p) >= p->replaced)
-        return BITCASK_OK;
-    return bc_aside_add(&p->aside, name, false, "it has the number of a file that the repair writes");
-}
-
-/* Hint files that nothing has looked at, and that would count after the repair: of a file that was open, and is sealed by it;
- * of a file that it writes. */
-static int plan_unread_hints(struct repair *p)
-{
-    if (!p->needed)
-        return BITCASK_OK;
-    int result = bc_directory_each(&p->dir, take_hint_of_output, p);
-    for (size_t i = 0; i < p->check.count && result == BITCASK_OK; i++) {
-        char name[BC_NAME_SIZE];
-        bc_hint_name(name, p->check.reports[i].listed.name.id);
-        if (p->check.reports[i].listed.state == BC_MANIFEST_OPEN && bc_directory_has(&p->dir, name))
-            result = bc_aside_add(&p->aside, name, false, "its data file was not closed");
-    }
-    return result;
-}
-
-static int make_plan(struct repair *p)
-{
-    p->plans = bc_alloc_zero(p->allocator, p->check.count + 1, sizeof *p->plans);
-    if (p->plans == NULL)
-        return bc_fail(BITCASK_NO_MEMORY, 0, NULL, 0, "no memory to repair the store");
-    int result = BITCASK_OK;
-    for (size_t i = 0; i < p->check.count && result == BITCASK_OK; i++)
-        result = plan_file(p, &p->check.reports[i], &p->plans[i]);
-    if (result == BITCASK_OK)
-        result = plan_tails(p);
-    for (size_t i = 0; i < p->check.count; i++)
-        p->replaced += p->plans[i].fate == FATE_REPLACED;
-    if (result == BITCASK_OK)
-        result = plan_unread_hints(p);
-    return result;
-}
-
 /* ---- carrying it out ---- */
 
 /* Whether a listed file has what this one had, too: where a MANIFEST was rebuilt, a merge output and its inputs may be listed.
  */
-static bool has_copy(const struct repair *p, const struct bc_file_name *name)
+static bool has_copy(const struct bc_repair *p, const struct bc_file_name *name)
 {
     for (size_t i = 0; p->rebuilt && i < p->manifest.count; i++) {
         struct bc_data_header h;
@@ -347,7 +195,7 @@ static bool has_copy(const struct repair *p, const struct bc_file_name *name)
     return false;
 }
 
-static void say_salvaged(struct repair *p, const struct bc_file_report *r, const struct bc_salvage *s)
+static void say_salvaged(struct bc_repair *p, const struct bc_file_report *r, const struct bc_salvage *s)
 {
     struct bc_finding f = {.severity = BITCASK_FINDING_NOTE, .code = BITCASK_FINDING_SALVAGED};
     memcpy(f.file, r->name, sizeof f.file);
@@ -358,7 +206,7 @@ static void say_salvaged(struct repair *p, const struct bc_file_report *r, const
                         s->copied, s->made.name.id, s->deleted);
 }
 
-static int salvage_all(struct repair *p, uint64_t *next_id)
+static int salvage_all(struct bc_repair *p, uint64_t *next_id)
 {
     int result = BITCASK_OK;
     for (size_t i = 0; i < p->check.count && result == BITCASK_OK; i++) {
@@ -385,7 +233,7 @@ static int salvage_all(struct repair *p, uint64_t *next_id)
 }
 
 /* Nothing lists them. */
-static void drop_outputs(struct repair *p)
+static void drop_outputs(struct bc_repair *p)
 {
     for (size_t i = 0; i < p->check.count; i++) {
         char name[BC_NAME_SIZE];
@@ -396,7 +244,7 @@ static void drop_outputs(struct repair *p)
     }
 }
 
-static void list_kept(const struct repair *p, size_t i, struct bc_manifest *edit)
+static void list_kept(const struct bc_repair *p, size_t i, struct bc_manifest *edit)
 {
     const struct bc_file_report *r = &p->check.reports[i];
     struct bc_manifest_file f = r->listed;
@@ -413,7 +261,7 @@ static void list_kept(const struct repair *p, size_t i, struct bc_manifest *edit
     bc_manifest_add(edit, &f);
 }
 
-static int commit(struct repair *p, uint64_t next_id)
+static int commit(struct bc_repair *p, uint64_t next_id)
 {
     struct bc_health health = {.log = NULL};
     struct bc_manifest_keeper keeper;
@@ -439,10 +287,10 @@ static int commit(struct repair *p, uint64_t next_id)
     return result == BITCASK_POISONED ? BITCASK_IO : result;
 }
 
-static int carry_out(struct repair *p)
+static int carry_out(struct bc_repair *p)
 {
     const struct bc_io *io = p->dir.io;
-    uint64_t next_id = first_output(p);
+    uint64_t next_id = bc_repair_first_output(p);
     int result = salvage_all(p, &next_id);
     int error = result == BITCASK_OK ? io->dir_sync(io->ctx, p->dir.fd) : 0;
     if (error != 0)
@@ -464,7 +312,7 @@ static int carry_out(struct repair *p)
     return bc_aside_unlink(&p->aside);
 }
 
-static void say_would(struct repair *p)
+static void say_would(struct bc_repair *p)
 {
     for (size_t i = 0; i < p->check.count; i++) {
         const struct bc_file_report *r = &p->check.reports[i];
@@ -484,24 +332,24 @@ static void say_would(struct repair *p)
 
 /* ---- all ---- */
 
-static int check_and_repair(struct repair *p)
+static int check_and_repair(struct bc_repair *p)
 {
     int result = read_manifest(p);
     if (result == BITCASK_OK)
         result = check_all(p);
     if (result != BITCASK_OK)
         return result;
-    result = make_plan(p);
+    result = bc_repair_make_plan(p);
     if (result == BITCASK_OK && p->needed && p->dry_run)
         say_would(p);
     else if (result == BITCASK_OK && p->needed)
         result = carry_out(p);
-    int delivered = deliver(p, &p->done);
+    int delivered = bc_repair_deliver(p, &p->done);
     bc_store_check_free(&p->check);
     return result != BITCASK_OK ? result : delivered;
 }
 
-static int open_store(struct repair *p, const char *path)
+static int open_store(struct bc_repair *p, const char *path)
 {
     bool data = false;
     int result = bc_directory_open(&p->dir, p->environment->io, path, false, 0600);
@@ -543,11 +391,11 @@ int bc_repair(const char *path, const bitcask_repair_options *given, const struc
         result = bc_result_check(ret);
     if (result != BITCASK_OK)
         return result;
-    struct repair p = {.environment = environment,
-                       .allocator = &bc_allocator_default,
-                       .options = &options,
-                       .dry_run = (options.flags & BITCASK_REPAIR_DRY_RUN) != 0,
-                       .result = BITCASK_VERIFY_RESULT_INIT};
+    struct bc_repair p = {.environment = environment,
+                          .allocator = &bc_allocator_default,
+                          .options = &options,
+                          .dry_run = (options.flags & BITCASK_REPAIR_DRY_RUN) != 0,
+                          .result = BITCASK_VERIFY_RESULT_INIT};
     p.sink = (struct bc_verify_sink){options.finding, options.finding_ctx, options.progress, options.progress_ctx, &p.result};
     p.names.allocator = p.allocator;
     p.aside = (struct bc_aside){.dir = &p.dir, .allocator = p.allocator};

@@ -23,8 +23,14 @@ LAYERS = [
             *["filetable*", "handle", "fork", "datafile*", "hintfile*", "scan", "log*", "sync*"],
         ],
     ),
-    ("procedures", ["recover*", "load*", "leftovers", "merge*", "findings", "verify_*", "repair_*", "hintbuild*", "hintwrite*", "upkeep*"]),
-    ("db", ["options", "batch*", "iter*", "snapshot*", "stats*", "settings", "rebuild", "refresh*", "repair", "verify", "backup*", "read*", "view*", "write*", "db", "db_*"]),
+    (
+        "procedures",
+        [
+            *["recover*", "load*", "leftovers", "merge*", "findings", "verify_*", "hintbuild*", "hintwrite*", "upkeep*"],
+            *["repair_aside", "repair_manifest", "repair_salvage", "repair_sources"],
+        ],
+    ),
+    ("db", ["options", "batch*", "iter*", "snapshot*", "stats*", "settings", "rebuild", "refresh*", "repair*", "verify", "backup*", "read*", "view*", "write*", "db", "db_*"]),
 ]
 
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"]*)"|<([^>]*)>)', re.MULTILINE)
