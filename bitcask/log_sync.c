@@ -13,34 +13,32 @@ static int outcome_unknown(void)
 #define SETTLE_MIN (64ULL << 10)
 #define SETTLE_PIECE (1ULL << 20) /* readers find no more than that out of the mapping at a time */
 
-/* What the next sync writes leaves the mapping, so that it interrupts nobody: what was appended from one offset to another,
- * which readers get back at once, and the pages that were prepared behind it, for stores to come. They are as dirty, so the
- * sync would take them from the writer one by one. */
-static void settle(const struct bc_log *log, const struct bc_handle *h, uint64_t from, uint64_t until, uint64_t prepared)
+/* What was appended from one offset to another leaves the mapping, so that its sync interrupts nobody, and readers get it back
+ * at once. full: nothing will be appended, so the pages that were prepared behind it leave as well. In the active file they
+ * stay: a writer who must bring them in while they are being written waits longer than the interrupts take. */
+static void settle(const struct bc_log *log, const struct bc_handle *h, uint64_t from, uint64_t until, bool full)
 {
     const struct bc_io *io = log->dir->io;
     if (h->map == NULL)
         return;
-    uint64_t behind = bc_align_up(until, 4096);
     until = BC_MIN(until, h->map_size) & ~4095ULL;
     from = BC_MAX(from, BC_DATA_START) & ~4095ULL;
-    prepared = BC_MIN(prepared, h->map_size);
     for (uint64_t piece; from + SETTLE_MIN <= until; from += piece) {
         piece = BC_MIN(until - from, SETTLE_PIECE);
         io->settle(io->ctx, h->map + from, (size_t)piece);
         io->preload(io->ctx, h->map + from, (size_t)piece);
     }
-    if (behind < prepared)
-        io->settle(io->ctx, h->map + behind, (size_t)(prepared - behind));
+    if (full && until < h->map_size)
+        io->settle(io->ctx, h->map + until, (size_t)(h->map_size - until));
 }
 
-/* end: what was appended to f so far. prepared: as far as pages were prepared; UINT64_MAX: all that there are. */
-static int sync_file(struct bc_log *log, struct bc_file *f, uint64_t end, uint64_t prepared)
+/* end: what was appended to f so far. full: nothing will be. */
+static int sync_file(struct bc_log *log, struct bc_file *f, uint64_t end, bool full)
 {
     const struct bc_io *io = log->dir->io;
     /* A large record may map the active file anew meanwhile: the old mapping stays, and the descriptor is the same. */
     const struct bc_handle *h = bc_file_handle(f);
-    settle(log, h, f->synced, end, prepared);
+    settle(log, h, f->synced, end, full);
     int error = io->sync(io->ctx, h->fd);
     if (error != 0) {
         char name[BC_NAME_SIZE];
@@ -67,7 +65,7 @@ static int finish_sealing(struct bc_log *log, struct bc_file *full, uint64_t *re
 {
     uint64_t end = atomic_load(&full->end);
     if (full->synced < end) {
-        int result = sync_file(log, full, end, UINT64_MAX);
+        int result = sync_file(log, full, end, true);
         if (result != BITCASK_OK)
             return result;
         full->synced = end;
@@ -86,7 +84,7 @@ static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durabl
 {
     bc_log_lock(log);
     struct bc_file *full = log->sealing, *active = log->active;
-    uint64_t end = log->tail, prepared = log->prepared_until, target = bc_log_sequence(log) - 1;
+    uint64_t end = log->tail, target = bc_log_sequence(log) - 1;
     bc_log_unlock(log);
 
     int result = BITCASK_OK;
@@ -100,7 +98,7 @@ static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durabl
     if (result != BITCASK_OK)
         return result;
     if (active != NULL && active->synced < end) {
-        result = sync_file(log, active, end, prepared);
+        result = sync_file(log, active, end, false);
         if (result != BITCASK_OK)
             return result;
         active->synced = end;
@@ -113,7 +111,7 @@ static int sync_round(struct bc_log *log, bool with_active, uint64_t *ret_durabl
     bc_log_lock(log);
     if (log->active == active) {
         log->unsynced_since = end;
-        /* They are written; brought in again they stay until the next sync. */
+        /* The sync has written them, so each would be met anew: they are brought in again. */
         log->prepared_until = BC_MIN(log->prepared_until, log->tail);
     }
     bc_log_unlock(log);
