@@ -1,5 +1,4 @@
 /* bitcask_rebuild_hints: hint files of a store that nobody has open. */
-#include <stdio.h>
 #include <string.h>
 
 #include "bitcask/db.h"
@@ -20,13 +19,8 @@ void bitcask_hint_result_init(bitcask_hint_result *result, size_t size)
 struct rebuild {
     bool all;
     uint64_t files, wanted;
-    struct {
-        int result; /* OK: none */
-        int sys_errno;
-        uint64_t offset;
-        char file[BC_NAME_SIZE];
-        char message[256];
-    } failure; /* the first */
+    int result;                   /* of the first failure; OK: none */
+    struct bc_last_error failure; /* it */
 };
 
 static int mark(struct bc_file *f, void *arg)
@@ -49,22 +43,18 @@ static int unmark(struct bc_file *f, void *arg)
 
 static void note_failure(struct rebuild *r, int result)
 {
-    const bitcask_error *e = bitcask_last_error();
-    if (r->failure.result != BITCASK_OK)
+    if (r->result != BITCASK_OK)
         return;
-    r->failure.result = result;
-    r->failure.sys_errno = e->sys_errno;
-    r->failure.offset = e->offset;
-    snprintf(r->failure.file, sizeof r->failure.file, "%s", e->file);
-    snprintf(r->failure.message, sizeof r->failure.message, "%s", e->message);
+    r->result = result;
+    bc_error_save(&r->failure);
 }
 
 /* What came after the failure may have left another error, or the callback may. */
 static int tell_failure(const struct rebuild *r)
 {
-    if (r->failure.result == BITCASK_OK)
-        return BITCASK_OK;
-    return bc_fail(r->failure.result, r->failure.sys_errno, r->failure.file, r->failure.offset, "%s", r->failure.message);
+    if (r->result != BITCASK_OK)
+        bc_error_restore(&r->failure);
+    return r->result;
 }
 
 static int build_all(bitcask *db, const bitcask_hint_options *o, bitcask_hint_result *ret)
